@@ -1,0 +1,11 @@
+/* The architectural state of a vcpu as it crosses the engine seam. */
+#ifndef ARCH_STATE_H
+#define ARCH_STATE_H
+
+#include "arch/x86_64/state.h"
+
+union arch_state {
+	struct x86_state x86;
+};
+
+#endif

@@ -1,0 +1,40 @@
+/* A device: a model of hardware that the guest sees; knows nothing of hosts, engines, threads.
+ *
+ * Its registers are touched under dev->lock: the bus takes it around read and write; timer, work and
+ * backend callbacks take it themselves. Lock order: virtio or ISA device, then IOAPIC/PIC; the local
+ * APIC takes none (atomics only).
+ */
+#ifndef CORE_DEVICE_H
+#define CORE_DEVICE_H
+
+#include "base/lock.h"
+#include "base/types.h"
+
+struct vm;
+struct device;
+struct aml;      /* loader/aml.h */
+struct snapshot; /* control/, later */
+
+struct device_ops {
+	const char *name;
+	void (*reset)(struct device *dev); /* power-on state; called with the lock held */
+	/* offset is inside the region; size 1, 2, 4 or 8, offset naturally aligned. */
+	uint64_t (*read)(struct device *dev, unsigned region, uint64_t offset, unsigned size);
+	void (*write)(struct device *dev, unsigned region, uint64_t offset, unsigned size, uint64_t value);
+	void (*describe_acpi)(struct device *dev, struct aml *aml); /* optional: into \_SB's scope */
+	int (*save)(struct device *dev, struct snapshot *snapshot); /* optional */
+	int (*load)(struct device *dev, struct snapshot *snapshot); /* optional */
+	void (*destroy)(struct device *dev);                        /* optional; frees the device */
+};
+
+struct device {
+	const struct device_ops *ops;
+	struct vm *vm;
+	struct lock lock;
+	char id[16]; /* "serial0": for messages */
+};
+
+/* Fills dev and adds it to vm->devices (reset order = order of registration). -ENOSPC. */
+int device_register(struct vm *vm, struct device *dev, const struct device_ops *ops, const char *id) must_check;
+
+#endif

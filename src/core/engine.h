@@ -1,0 +1,65 @@
+/* The engine seam: what executes a vcpu's instructions.
+ *
+ * Who owns the registers: between vcpu_init and vcpu_destroy the engine holds them. They may be read
+ * and written through get_state/set_state only by the vcpu's own thread outside run(), or by any
+ * thread while the vcpu is known to be out of its engine (vm_pause()).
+ */
+#ifndef CORE_ENGINE_H
+#define CORE_ENGINE_H
+
+#include "base/types.h"
+
+struct vm;
+struct vcpu;
+struct vm_exit;
+struct doorbell;
+union arch_state; /* arch/state.h */
+
+struct engine_ops {
+	const char *name;  /* "interp", "kvm" */
+	const char *about; /* one line for `ruse engines` */
+
+	/* Can this host run it? 0, or -errno with one sentence in why (why and what would change it). */
+	int (*probe)(char *why, size_t why_size);
+
+	/* vm_init: after guest memory has its slots. On failure one sentence in why, nothing left
+	 * behind. Engine-private data hangs off vm->engine_vm and vcpu->engine_vcpu. */
+	int (*vm_init)(struct vm *vm, char *why, size_t why_size);
+	void (*vm_destroy)(struct vm *vm);
+	/* Called on the vcpu's own thread. */
+	int (*vcpu_init)(struct vcpu *vcpu, char *why, size_t why_size);
+	void (*vcpu_destroy)(struct vcpu *vcpu);
+
+	/* Runs until there is an exit. On entry *exit is what the last run() returned, with the
+	 * dispatcher's results; VM_EXIT_INTERRUPTED the first time. 0 or -errno (host failure). */
+	int (*run)(struct vcpu *vcpu, struct vm_exit *exit);
+
+	int (*get_state)(struct vcpu *vcpu, union arch_state *state);
+	int (*set_state)(struct vcpu *vcpu, const union arch_state *state);
+
+	/* Makes run() return soon (a request bit was set first). Any thread. */
+	void (*kick)(struct vcpu *vcpu);
+
+	/* Memory that a vcpu may have cached code of, or translations to, has changed. Any thread. */
+	void (*invalidate)(struct vm *vm, gpa_t gpa, uint64_t len);
+
+	/* Dirty log: optional; an engine without it writes through mem_slot.dirty itself. */
+	int (*dirty_sync)(struct vm *vm);
+
+	/* Optional: the engine brings its own interrupt controllers (KVM's in-kernel LAPIC, IOAPIC, PIC,
+	 * PIT). When these are NULL the board makes the devices of dev/irq and dev/timer instead. */
+	void (*irq_set)(struct vm *vm, unsigned gsi, int level);
+	void (*msi_send)(struct vm *vm, uint64_t address, uint32_t data);
+	/* Optional: rings the doorbell without a trip through dispatch (ioeventfd). */
+	int (*doorbell_attach)(struct vm *vm, struct doorbell *doorbell);
+	/* Optional: CPUID leaves the engine can give; filters the table of arch/x86_64/cpuid.h. */
+	void (*cpuid_filter)(struct vm *vm);
+	/* Optional: guest instructions executed so far by this vcpu (statistics). */
+	uint64_t (*instructions)(const struct vcpu *vcpu);
+};
+
+/* All engines of this build, best first, NULL at the end (engine/engines.c). */
+extern const struct engine_ops *const engines[];
+const struct engine_ops *engine_find(const char *name);
+
+#endif

@@ -1,0 +1,33 @@
+/* Interrupt lines: what a device pulls, whatever sits at the other end.
+ *
+ * Example: `irq_set(&uart->irq, 1);`   `irq_pulse(&virtio->irq);` (edge)
+ */
+#ifndef CORE_IRQ_H
+#define CORE_IRQ_H
+
+#include "base/types.h"
+
+struct vcpu;
+struct vm;
+
+struct irq_line {
+	void (*set)(void *ctx, unsigned pin, int level); /* any thread; NULL: not connected */
+	void *ctx;
+	unsigned pin;
+};
+
+void irq_set(const struct irq_line *line, int level);
+void irq_pulse(const struct irq_line *line);
+
+/* How an engine without interrupt controllers of its own asks for interrupts: filled by the board
+ * from dev/irq/lapic.c. All are called on the vcpu's own thread. */
+struct vcpu_irq_ops {
+	/* The vector that ack() would deliver now given TPR/PPR, or -1. Cheap. */
+	int (*pending)(struct vcpu *vcpu);
+	/* Acknowledges: moves it to in-service (or takes it from the 8259) and returns it; -1 if none. */
+	int (*ack)(struct vcpu *vcpu);
+	uint64_t (*get_tpr)(struct vcpu *vcpu); /* CR8, 0..15 */
+	void (*set_tpr)(struct vcpu *vcpu, uint64_t cr8);
+};
+
+#endif
