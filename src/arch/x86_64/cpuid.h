@@ -1,0 +1,49 @@
+/* What the guest is told by CPUID, as data, and what follows from it for instructions and MSRs.
+ *
+ * The table is built once for a VM (all vcpus; per-vcpu fields such as the APIC id are patched in by
+ * x86_cpuid_read), then narrowed by engine_ops.cpuid_filter, then fixed.
+ */
+#ifndef ARCH_X86_64_CPUID_H
+#define ARCH_X86_64_CPUID_H
+
+#include "arch/x86_64/decode.h"
+#include "arch/x86_64/state.h"
+
+#define X86_CPUID_MAX 80
+
+struct x86_cpuid_entry {
+	uint32_t leaf, subleaf;
+	bool has_subleaf;
+	uint32_t eax, ebx, ecx, edx;
+};
+
+struct x86_cpuid_table {
+	struct x86_cpuid_entry entries[X86_CPUID_MAX];
+	unsigned count;
+	unsigned vcpu_count;
+	bool features[X86_FEATURE_COUNT]; /* which instruction groups are offered */
+	uint64_t tsc_hz;                  /* CPUID 0x15 and the hypervisor timing leaf 0x40000010 */
+	uint64_t apic_hz;                 /* LAPIC timer input clock */
+	unsigned physical_bits;
+	/* Reserved-bit masks that follow from the features: */
+	uint64_t cr4_valid;
+	uint64_t efer_valid;
+	uint64_t xcr0_valid;
+};
+
+struct x86_cpuid_result {
+	uint32_t eax, ebx, ecx, edx;
+};
+
+/* Full table of what `interp` implements: x86-64-v3, hypervisor leaves (signature KVMKVMKVM with the
+ * features that pv/kvm implements), topology for vcpu_count (one package, one thread a core). */
+void x86_cpuid_build(struct x86_cpuid_table *table, unsigned vcpu_count, uint64_t tsc_hz);
+
+/* CPUID as this vcpu executes it: out-of-range leaves as the SDM says; dynamic bits (APIC id, OSXSAVE,
+ * APIC enable, XSAVE area size by XCR0) from vcpu_index and state. */
+struct x86_cpuid_result x86_cpuid_read(const struct x86_cpuid_table *table, unsigned vcpu_index,
+				       const struct x86_state *state, uint32_t leaf, uint32_t subleaf);
+
+struct x86_cpuid_entry *x86_cpuid_find(struct x86_cpuid_table *table, uint32_t leaf, uint32_t subleaf);
+
+#endif

@@ -1,0 +1,54 @@
+/* The VM description: one structure, filled from the command line, from JSON (`--config`), later from the
+ * API and, on bare metal, from a device tree. Plain data: the host opens what the paths name.
+ */
+#ifndef BOARD_CONFIG_H
+#define BOARD_CONFIG_H
+
+#include "base/types.h"
+
+#define CONFIG_MAX_DISKS 16
+#define CONFIG_MAX_NETS  8
+#define CONFIG_MAX_PORTS 16
+
+struct disk_config {
+	const char *path;
+	const char *serial; /* or NULL */
+	bool read_only;
+};
+
+struct net_config {
+	const char *backend;  /* "user" */
+	struct {
+		uint16_t host, guest;
+	} forward[16];        /* TCP, host side bound to 127.0.0.1 */
+	unsigned forward_count;
+};
+
+/* "stdio", "none", "file=P", "unix=P", "pty"; NULL: the default of the device. */
+typedef const char *char_config;
+
+struct vm_config {
+	const char *board;      /* "microvm" */
+	const char *engine;     /* "auto", "kvm", "interp" */
+	const char *kernel;
+	const char *initrd;     /* or NULL */
+	const char *append;     /* or NULL */
+	unsigned cpus;          /* 1..64 */
+	uint64_t memory;        /* bytes, page-aligned */
+	struct disk_config disks[CONFIG_MAX_DISKS];
+	unsigned disk_count;
+	struct net_config nets[CONFIG_MAX_NETS];
+	unsigned net_count;
+	bool rng;
+	char_config serial;
+	char_config console;
+	bool no_reboot;
+	bool test_devices;
+	bool stats;
+	bool no_sandbox;
+	bool dry_run;
+	uint32_t trace;         /* enum trace_topic bits */
+	const char *const *command; /* what follows `--`: NULL-terminated argv for the guest's agent, or NULL */
+};
+
+#endif
