@@ -1,0 +1,237 @@
+/* The interpreter's vcpu: architectural state, what is derived from it, the soft TLB, the block cache.
+ *
+ * Invariants:
+ *   - s.rip is the current instruction's address whenever anything that can fault or exit is called;
+ *   - the status flags live in lf (lazily), the other RFLAGS bits in s.rflags; cpu_sync_flags() joins them;
+ *   - a fault or an exit leaves by siglongjmp-free longjmp to cpu->jump; nothing is committed then, so the
+ *     instruction can be started again. Device accesses that were completed meanwhile are in the replay log
+ *     and give their recorded values when it is.
+ */
+#ifndef ENGINE_INTERP_X86_64_CPU_H
+#define ENGINE_INTERP_X86_64_CPU_H
+
+#include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/decode.h"
+#include "arch/x86_64/paging.h"
+#include "arch/x86_64/state.h"
+#include "core/vm.h"
+#include "engine/interp/x86_64/sem.h"
+#include <setjmp.h>
+
+/* ---- lazy flags ----
+ * result: the last result, sign-extended to 64 bits: ZF, SF, PF come from it.
+ * aux: bit 0 OF^CF of the carry chain (carry into the top bit), bit 1 CF, bit 3 AF; bits 15:8 are xored into the
+ *      result's low byte for PF, bit 16 is xored into SF. Explicitly written flags use the xor bits. */
+struct lazy_flags {
+	uint64_t result;
+	uint32_t aux;
+};
+#define LF_CARRY_IN (1u << 0) /* OF = bit 0 ^ bit 1 */
+#define LF_CF       (1u << 1)
+#define LF_AF       (1u << 3)
+#define LF_PF_SHIFT 8
+#define LF_SF       (1u << 16)
+
+/* ---- soft TLB ---- */
+#define TLB_BITS 9
+#define TLB_SIZE (1u << TLB_BITS)
+#define TLB_NONE (~0ull) /* a tag that no page has */
+
+struct tlb_entry {
+	uint64_t read_tag, write_tag; /* page address, or TLB_NONE */
+	uintptr_t addend;             /* hva - gva */
+	uint64_t gpa_global;          /* page address; bit 0: global */
+};
+struct code_tlb_entry {
+	uint64_t tag;
+	uint64_t gpa_global;
+	uint8_t *hva;
+};
+/* Data accesses go by one of these; code by user or not. */
+enum tlb_index { TLB_SUPERVISOR, TLB_SUPERVISOR_AC, TLB_USER, TLB_COUNT };
+
+/* ---- decoded blocks ---- */
+struct uop {
+	const void *go;  /* label in fast.c */
+	uint16_t offset; /* of the instruction in the block */
+	uint8_t length;
+	uint8_t dst, src, base, index, scale; /* registers and scale shift; the op knows what it uses */
+	int64_t disp;
+	union {
+		uint64_t imm;
+		const struct x86_insn *insn; /* ops that call a semantic function */
+	};
+	sem_fn *fn;
+};
+
+struct block {
+	uint64_t gpa;                 /* of the first byte */
+	uint32_t key;                 /* mode of the code, see block_key() */
+	uint32_t generation;          /* of the page when it was decoded */
+	_Atomic uint32_t *page_word;  /* mem_page_word(gpa) */
+	struct block *hash_next;
+	uint16_t length;              /* bytes */
+	uint16_t count;               /* instructions */
+	/* Successors, valid while epoch and base match. [0]: fall-through, [1]: taken. */
+	uint32_t chain_epoch;
+	uint64_t chain_base;
+	struct block *chain[2];
+	struct uop uops[];
+};
+
+#define JUMP_CACHE_SIZE 4096
+struct jump_cache_entry {
+	uint64_t rip;
+	struct block *block;
+	uint32_t epoch, key;
+};
+
+#define BLOCK_HASH_SIZE 32768
+#define BLOCK_MAX_INSNS 64
+
+struct block_cache {
+	struct block *hash[BLOCK_HASH_SIZE];
+	uint8_t *arena;      /* reserved, committed by use */
+	size_t used, size;
+	uint64_t translations, flushes;
+};
+
+/* ---- exits and replay ---- */
+#define REPLAY_MAX 64
+enum cpu_leave { LEAVE_NONE, LEAVE_EXCEPTION, LEAVE_EXIT, LEAVE_RESTART };
+
+enum cpu_event_kind {
+	EVENT_EXCEPTION,     /* fault or trap of an instruction, also #DB, #BP by INT3? see below */
+	EVENT_SOFTWARE,      /* INT n, INT3, INTO: rip is already the next instruction's */
+	EVENT_INT1,
+	EVENT_EXTERNAL,      /* interrupt */
+	EVENT_NMI,
+};
+
+struct cpu_event {
+	enum cpu_event_kind kind;
+	uint8_t vector;
+	bool has_error;
+	uint32_t error;
+};
+
+struct cpu {
+	struct x86_state s;
+	struct lazy_flags lf;
+
+	struct vcpu *vcpu;
+	struct vm *vm;
+	const struct x86_cpuid_table *cpuid;
+
+	/* Derived: cpu_update_mode() after any change of CR0, CR4, EFER, CS, RFLAGS.VM/AC. */
+	uint8_t mode;          /* enum x86_mode of the code */
+	uint8_t cpl;
+	bool long_mode;        /* EFER.LMA */
+	bool stack32;          /* SS.B, outside 64-bit code */
+	uint8_t data_tlb;      /* enum tlb_index for explicit accesses */
+	uint32_t key;          /* block key */
+	bool step;             /* TF or a breakpoint register is on: one instruction at a time */
+	bool irq_blocked;      /* something is pending while IF was clear */
+	uint64_t shadow_rip;   /* the one instruction under an interrupt shadow; ~0 none */
+
+	struct tlb_entry tlb[TLB_COUNT][TLB_SIZE];
+	struct code_tlb_entry code_tlb[2][TLB_SIZE]; /* supervisor, user */
+	uint64_t large_pages[64]; /* hashed set of 2 MiB regions filled from large pages */
+	uint32_t epoch;           /* bumped whenever a code mapping may have changed */
+	struct jump_cache_entry *jump_cache;
+	struct block_cache blocks;
+	uint64_t instructions;
+
+	jmp_buf jump;
+	enum cpu_leave leave;
+	struct cpu_event event;
+	int delivering;          /* vector under delivery, or -1 */
+	bool delivering_exception;
+	struct vm_exit *exit;
+	bool completing;         /* the last exit's result goes to the replay log */
+	struct {
+		uint64_t value;
+		bool fault;
+	} replay[REPLAY_MAX];
+	unsigned replay_count, replay_pos;
+	const struct block *block; /* being executed */
+	const struct uop *uop;     /* last synchronised */
+	uint64_t db_pending;       /* DR6 bits of a trap #DB due after this instruction */
+	struct block *scratch;     /* one-instruction block, not cached */
+};
+
+/* ---- run loop (run.c) ---- */
+/* Ends the instruction and leaves the engine; cpu->exit is filled. Does not return. */
+__attribute__((noreturn)) void cpu_leave_exit(struct cpu *cpu);
+/* Ends the block: state is consistent with rip at `cpu->s.rip`; the loop starts anew from there. */
+__attribute__((noreturn)) void cpu_restart(struct cpu *cpu);
+/* Registers were committed part-way through an instruction that may start again (REP strings): what the
+ * replay log gave so far is used up. */
+void cpu_commit_iteration(struct cpu *cpu);
+/* Recomputes everything derived from control registers, CS, SS, RFLAGS. Flushes nothing. */
+void cpu_update_mode(struct cpu *cpu);
+/* s.rflags with the lazy status flags joined in. */
+uint64_t cpu_rflags(struct cpu *cpu);
+/* Writes all of RFLAGS given (no privilege rules), splits off the lazy part, updates the mode. */
+void cpu_set_rflags(struct cpu *cpu, uint64_t rflags);
+/* IF went from 0 to 1: have pending interrupts looked at. */
+void cpu_irq_enabled(struct cpu *cpu);
+/* Before IF goes from 1 to 0 within a block: takes a pending interrupt first (does not return then). */
+void cpu_irq_window(struct cpu *cpu);
+
+/* ---- memory (mmu.c) ---- */
+void tlb_flush(struct cpu *cpu, bool global_too);
+void tlb_flush_page(struct cpu *cpu, gva_t gva);
+/* Linear accesses, all checks of paging done, atomic in faults. index: whose rights. seg only chooses between
+ * #SS and #GP for non-canonical addresses. */
+void cpu_load_linear(struct cpu *cpu, gva_t gva, void *buf, unsigned len, enum tlb_index index, unsigned seg);
+void cpu_store_linear(struct cpu *cpu, gva_t gva, const void *buf, unsigned len, enum tlb_index index, unsigned seg);
+void cpu_probe_linear(struct cpu *cpu, gva_t gva, unsigned len, enum tlb_index index, unsigned seg);
+/* System structures (GDT, IDT, TSS): implicit supervisor accesses. */
+uint64_t cpu_load_system(struct cpu *cpu, gva_t gva, unsigned size);
+void cpu_store_system(struct cpu *cpu, gva_t gva, unsigned size, uint64_t value);
+/* seg:offset to a linear address with segment checks (limit, type, canonical). */
+gva_t cpu_linear(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len, bool write);
+/* Host address of seg:offset if it is plain RAM with the right to access it and `len` bytes of it lie on one page;
+ * *available (<= len) says how many do. NULL: take the slow way (element by element). May fault. For a
+ * page that holds translated code a write span is refused. */
+void *cpu_span(struct cpu *cpu, unsigned seg, uint64_t offset, uint64_t len, bool write, uint64_t *available);
+/* Guest-physical access that may hit a device. size 1, 2, 4, 8. */
+uint64_t cpu_phys_read(struct cpu *cpu, gpa_t gpa, unsigned size);
+void cpu_phys_write(struct cpu *cpu, gpa_t gpa, unsigned size, uint64_t value);
+/* Where code at rip lies; may fault (#PF). *hva is NULL outside RAM. */
+gpa_t cpu_code_page(struct cpu *cpu, gva_t gva, uint8_t **hva);
+
+/* ---- ports (io.c) ---- */
+/* Permission check (IOPL, TSS bitmap), then the access. size 1, 2, 4. */
+uint32_t cpu_io(struct cpu *cpu, uint16_t port, unsigned size, bool write, uint32_t value);
+
+/* ---- segments, transfers, events ---- */
+/* Loads a data segment register or SS from selector with all checks (SDM MOV, POP). Real mode too. */
+void cpu_load_segment(struct cpu *cpu, unsigned seg, uint16_t selector);
+void cpu_set_segment_real(struct cpu *cpu, unsigned seg, uint16_t selector);
+/* INT n, INT3, INTO: checks and delivers; rip of the saved frame is the next instruction's. Does not return. */
+__attribute__((noreturn)) void cpu_interrupt(struct cpu *cpu, const struct x86_insn *insn, unsigned vector,
+					     enum cpu_event_kind kind);
+/* Delivers cpu->event through the IDT or IVT; may raise. */
+void cpu_deliver_event(struct cpu *cpu, const struct cpu_event *event);
+/* Task switch (SDM 3A 7.3). reason as below. */
+enum task_switch { TASK_JMP, TASK_CALL, TASK_IRET, TASK_GATE };
+void cpu_task_switch(struct cpu *cpu, uint16_t selector, enum task_switch reason, uint64_t next_rip, bool has_error,
+		     uint32_t error);
+/* Stack by SS and its size: pushes are probed first by the caller where several must be atomic. */
+void cpu_push(struct cpu *cpu, unsigned size, uint64_t value);
+uint64_t cpu_stack_mask(const struct cpu *cpu);
+
+/* ---- blocks (block.c, fast.c) ---- */
+struct block *block_find(struct cpu *cpu, uint64_t rip, bool single);
+void block_cache_flush(struct cpu *cpu);
+/* Executes blocks until a request, a step or an exit; returns normally at a block boundary. */
+void fast_run(struct cpu *cpu);
+/* Fills uop->go, fn, ... for the instruction; true if it must end the block. */
+bool fast_select(struct cpu *cpu, const struct x86_insn *insn, struct uop *uop, struct block_cache *cache);
+
+/* op -> semantic function, or NULL (#UD) */
+sem_fn *sem_find(unsigned op);
+
+#endif
