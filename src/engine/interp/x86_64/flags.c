@@ -119,14 +119,15 @@ static struct shift_result rotate_carry_right(unsigned size, uint64_t value, uns
 	return rotate_result(size, result.value, !!(result.flags & X86_FLAG_CF), false);
 }
 
-/* ---- shifts: all flags. count is not 0 ---- */
+/* ---- shifts: all flags; AF is undefined, Zen sets it. count is not 0 ---- */
 
 static struct shift_result shift_flags(unsigned size, uint64_t value, unsigned carry, unsigned overflow)
 {
 	return (struct shift_result){
 		.value = value,
 		.mask = X86_FLAGS_STATUS,
-		.flags = flags_logic(size, value) | flag_if(carry, X86_FLAG_CF) | flag_if(overflow, X86_FLAG_OF),
+		.flags = flags_logic(size, value) | flag_if(carry, X86_FLAG_CF) | X86_FLAG_AF |
+			 flag_if(overflow, X86_FLAG_OF),
 	};
 }
 
@@ -187,22 +188,25 @@ struct shift_result shift_value(enum shift_kind kind, unsigned size, uint64_t va
 	return (struct shift_result){ .value = value };
 }
 
-/* A 16-bit double shift by more than 16 shifts the destination in again behind the source: the
- * manuals leave it undefined, processors do this. */
+/* A 16-bit double shift by more than 16 is undefined in the manuals; Zen shifts the source in again
+ * behind itself, with CF clear, and OF is then CF for a left shift. */
 static struct shift_result shift_double_16(bool left, uint64_t value, uint64_t fill, unsigned count)
 {
-	uint64_t wide, carry;
+	uint64_t wide;
+	unsigned carry, overflow;
 
 	if (left) {
-		wide = (value << 32) | (fill << 16) | value;
-		carry = bit_at(wide, 48 - count);
+		wide = (value << 32) | (fill << 16) | fill;
+		carry = count <= 16 ? bit_at(value, 16 - count) : 0;
 		value = (wide << count >> 32) & 0xffff;
-		return shift_flags(2, value, (unsigned)carry, (unsigned)carry ^ bit_at(value, 15));
+		overflow = count < 16 ? carry ^ bit_at(value, 15) : carry;
+	} else {
+		wide = (fill << 32) | (fill << 16) | value;
+		carry = count <= 16 ? bit_at(value, count - 1) : 0;
+		value = (wide >> count) & 0xffff;
+		overflow = bit_at(value, 15) ^ bit_at(value, 14);
 	}
-	wide = (value << 32) | (fill << 16) | value;
-	carry = bit_at(wide, count - 1);
-	value = (wide >> count) & 0xffff;
-	return shift_flags(2, value, (unsigned)carry, bit_at(value, 15) ^ bit_at(value, 14));
+	return shift_flags(2, value, carry, overflow);
 }
 
 struct shift_result shift_double(bool left, unsigned size, uint64_t value, uint64_t fill, unsigned count)
