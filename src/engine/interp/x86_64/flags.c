@@ -33,7 +33,8 @@ static uint32_t flag_if(uint64_t condition, uint32_t flag)
 uint32_t flags_logic(unsigned size, uint64_t result)
 {
 	result &= size_mask(size);
-	return flag_if(result == 0, X86_FLAG_ZF) | flag_if(bit_at(result, size_bits(size) - 1), X86_FLAG_SF) |
+	return flag_if(result == 0, X86_FLAG_ZF) |
+	       flag_if(bit_at(result, size_bits(size) - 1), X86_FLAG_SF) |
 	       flag_if(!__builtin_parity((unsigned)result & 0xff), X86_FLAG_PF);
 }
 
@@ -69,12 +70,13 @@ uint32_t flags_multiply(bool overflow)
 static struct shift_result rotate_result(unsigned size, uint64_t value, unsigned carry, bool left)
 {
 	unsigned top = size_bits(size) - 1;
-	unsigned overflow = left ? bit_at(value, top) ^ carry : bit_at(value, top) ^ bit_at(value, top - 1);
+	unsigned overflow =
+	    left ? bit_at(value, top) ^ carry : bit_at(value, top) ^ bit_at(value, top - 1);
 
 	return (struct shift_result){
-		.value = value,
-		.mask = X86_FLAG_CF | X86_FLAG_OF,
-		.flags = flag_if(carry, X86_FLAG_CF) | flag_if(overflow, X86_FLAG_OF),
+	    .value = value,
+	    .mask = X86_FLAG_CF | X86_FLAG_OF,
+	    .flags = flag_if(carry, X86_FLAG_CF) | flag_if(overflow, X86_FLAG_OF),
 	};
 }
 
@@ -99,7 +101,8 @@ static struct shift_result rotate_right(unsigned size, uint64_t value, unsigned 
 }
 
 /* RCL and RCR rotate the value with CF above it: bits + 1 places. */
-static struct shift_result rotate_carry_left(unsigned size, uint64_t value, unsigned count, unsigned carry)
+static struct shift_result rotate_carry_left(unsigned size, uint64_t value, unsigned count,
+					     unsigned carry)
 {
 	unsigned __int128 mask = ((unsigned __int128)1 << (size_bits(size) + 1)) - 1;
 	unsigned __int128 wide = ((unsigned __int128)carry << size_bits(size)) | value;
@@ -107,10 +110,12 @@ static struct shift_result rotate_carry_left(unsigned size, uint64_t value, unsi
 	count %= size_bits(size) + 1;
 	if (count)
 		wide = ((wide << count) | (wide >> (size_bits(size) + 1 - count))) & mask;
-	return rotate_result(size, (uint64_t)wide & size_mask(size), (unsigned)(wide >> size_bits(size)), true);
+	return rotate_result(size, (uint64_t)wide & size_mask(size),
+			     (unsigned)(wide >> size_bits(size)), true);
 }
 
-static struct shift_result rotate_carry_right(unsigned size, uint64_t value, unsigned count, unsigned carry)
+static struct shift_result rotate_carry_right(unsigned size, uint64_t value, unsigned count,
+					      unsigned carry)
 {
 	struct shift_result result;
 
@@ -121,13 +126,14 @@ static struct shift_result rotate_carry_right(unsigned size, uint64_t value, uns
 
 /* ---- shifts: all flags; AF is undefined, Zen sets it. count is not 0 ---- */
 
-static struct shift_result shift_flags(unsigned size, uint64_t value, unsigned carry, unsigned overflow)
+static struct shift_result shift_flags(unsigned size, uint64_t value, unsigned carry,
+				       unsigned overflow)
 {
 	return (struct shift_result){
-		.value = value,
-		.mask = X86_FLAGS_STATUS,
-		.flags = flags_logic(size, value) | flag_if(carry, X86_FLAG_CF) | X86_FLAG_AF |
-			 flag_if(overflow, X86_FLAG_OF),
+	    .value = value,
+	    .mask = X86_FLAGS_STATUS,
+	    .flags = flags_logic(size, value) | flag_if(carry, X86_FLAG_CF) | X86_FLAG_AF |
+		     flag_if(overflow, X86_FLAG_OF),
 	};
 }
 
@@ -147,7 +153,8 @@ static struct shift_result shift_right(unsigned size, uint64_t value, unsigned c
 	uint64_t last = value >> (count - 1);
 	uint64_t result = last >> 1;
 
-	return shift_flags(size, result, bit_at(last, 0), bit_at(result, top) ^ bit_at(result, top - 1));
+	return shift_flags(size, result, bit_at(last, 0),
+			   bit_at(result, top) ^ bit_at(result, top - 1));
 }
 
 static struct shift_result shift_arithmetic(unsigned size, uint64_t value, unsigned count)
@@ -168,7 +175,7 @@ struct shift_result shift_value(enum shift_kind kind, unsigned size, uint64_t va
 	value &= size_mask(size);
 	count = mask_count(size, count);
 	if (count == 0)
-		return (struct shift_result){ .value = value };
+		return (struct shift_result){.value = value};
 	switch (kind) {
 	case SHIFT_ROL:
 		return rotate_left(size, value, count);
@@ -185,7 +192,7 @@ struct shift_result shift_value(enum shift_kind kind, unsigned size, uint64_t va
 	case SHIFT_SAR:
 		return shift_arithmetic(size, value, count);
 	}
-	return (struct shift_result){ .value = value };
+	return (struct shift_result){.value = value};
 }
 
 /* A 16-bit double shift by more than 16 is undefined in the manuals; Zen shifts the source in again
@@ -209,7 +216,8 @@ static struct shift_result shift_double_16(bool left, uint64_t value, uint64_t f
 	return shift_flags(2, value, carry, overflow);
 }
 
-struct shift_result shift_double(bool left, unsigned size, uint64_t value, uint64_t fill, unsigned count)
+struct shift_result shift_double(bool left, unsigned size, uint64_t value, uint64_t fill,
+				 unsigned count)
 {
 	unsigned bits = size_bits(size);
 	unsigned carry;
@@ -219,7 +227,7 @@ struct shift_result shift_double(bool left, unsigned size, uint64_t value, uint6
 	fill &= size_mask(size);
 	count = mask_count(size, count);
 	if (count == 0)
-		return (struct shift_result){ .value = value };
+		return (struct shift_result){.value = value};
 	if (size == 2)
 		return shift_double_16(left, value, fill, count);
 	if (left) {
@@ -229,5 +237,6 @@ struct shift_result shift_double(bool left, unsigned size, uint64_t value, uint6
 	}
 	carry = bit_at(value, count - 1);
 	result = ((value >> count) | (fill << (bits - count))) & size_mask(size);
-	return shift_flags(size, result, carry, bit_at(result, bits - 1) ^ bit_at(result, bits - 2));
+	return shift_flags(size, result, carry,
+			   bit_at(result, bits - 1) ^ bit_at(result, bits - 2));
 }

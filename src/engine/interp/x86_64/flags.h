@@ -1,4 +1,5 @@
-/* The status flags as arithmetic: pure functions from operands to RFLAGS bits, and the shift family.
+/* The status flags as arithmetic: pure functions from operands to RFLAGS bits, and the shift
+ * family.
  *
  * Example: `sem_set_flags(cpu, X86_FLAGS_STATUS, flags_sub(4, a, b, 0));`   (CMP r32, r32)
  *
@@ -24,21 +25,22 @@ uint32_t flags_sub(unsigned size, uint64_t a, uint64_t b, unsigned borrow);
 /* CF and OF as MUL and IMUL set them when `overflow`. */
 uint32_t flags_multiply(bool overflow);
 
-/* What a shift did: the value, and which flags it changed to what. A masked count of zero changes no
- * flag. */
+/* What a shift did: the value, and which flags it changed to what. A masked count of zero changes
+ * no flag. */
 struct shift_result {
 	uint64_t value;
-	uint32_t mask;  /* flags written */
+	uint32_t mask; /* flags written */
 	uint32_t flags;
 };
 
 enum shift_kind { SHIFT_ROL, SHIFT_ROR, SHIFT_RCL, SHIFT_RCR, SHIFT_SHL, SHIFT_SHR, SHIFT_SAR };
 
-/* count is the raw 8-bit count: it is masked here. carry is CF before (RCL, RCR). SDM 2B "RCL/RCR/..",
- * "SAL/SAR/SHL/SHR". */
+/* count is the raw 8-bit count: it is masked here. carry is CF before (RCL, RCR). SDM 2B
+ * "RCL/RCR/..", "SAL/SAR/SHL/SHR". */
 struct shift_result shift_value(enum shift_kind kind, unsigned size, uint64_t value, unsigned count,
 				unsigned carry);
 /* SHLD and SHRD: value filled from `fill`. size 2, 4 or 8. */
-struct shift_result shift_double(bool left, unsigned size, uint64_t value, uint64_t fill, unsigned count);
+struct shift_result shift_double(bool left, unsigned size, uint64_t value, uint64_t fill,
+				 unsigned count);
 
 #endif

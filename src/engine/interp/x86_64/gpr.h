@@ -1,6 +1,7 @@
 /* Implicit register operands and the stack, for semantic functions.
  *
- * Example: `gpr_write(cpu, X86_RAX, 4, value);`   clears the upper half of RAX, as every 32-bit write does.
+ * Example: `gpr_write(cpu, X86_RAX, 4, value);`   clears the upper half of RAX, as every 32-bit
+ * write does.
  */
 #ifndef ENGINE_INTERP_X86_64_GPR_H
 #define ENGINE_INTERP_X86_64_GPR_H

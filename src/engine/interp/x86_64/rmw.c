@@ -1,7 +1,8 @@
 /* Read-modify-write of operand 0. See rmw.h. */
 #include "engine/interp/x86_64/rmw.h"
 
-void rmw_memory(struct cpu *cpu, unsigned seg, uint64_t offset, bool locked, struct rmw *rmw, rmw_fn *update)
+void rmw_memory(struct cpu *cpu, unsigned seg, uint64_t offset, bool locked, struct rmw *rmw,
+		rmw_fn *update)
 {
 	uint64_t value;
 

@@ -59,10 +59,10 @@ static unsigned carry_flag(struct cpu *cpu)
 static void binary(struct cpu *cpu, const struct x86_insn *insn, unsigned carry, rmw_fn *update)
 {
 	struct rmw rmw = {
-		.size = insn->operand[0].size,
-		.source = sem_read(cpu, insn, 1),
-		.carry = carry,
-		.mask = X86_FLAGS_STATUS,
+	    .size = insn->operand[0].size,
+	    .source = sem_read(cpu, insn, 1),
+	    .carry = carry,
+	    .mask = X86_FLAGS_STATUS,
 	};
 
 	rmw_operand(cpu, insn, &rmw, update);
@@ -121,9 +121,9 @@ void sem_test(struct cpu *cpu, const struct x86_insn *insn)
 static void step(struct cpu *cpu, const struct x86_insn *insn, rmw_fn *update)
 {
 	struct rmw rmw = {
-		.size = insn->operand[0].size,
-		.source = 1,
-		.mask = X86_FLAGS_STATUS & ~X86_FLAG_CF,
+	    .size = insn->operand[0].size,
+	    .source = 1,
+	    .mask = X86_FLAGS_STATUS & ~X86_FLAG_CF,
 	};
 
 	rmw_operand(cpu, insn, &rmw, update);
@@ -141,14 +141,14 @@ void sem_dec(struct cpu *cpu, const struct x86_insn *insn)
 
 void sem_neg(struct cpu *cpu, const struct x86_insn *insn)
 {
-	struct rmw rmw = { .size = insn->operand[0].size, .mask = X86_FLAGS_STATUS };
+	struct rmw rmw = {.size = insn->operand[0].size, .mask = X86_FLAGS_STATUS};
 
 	rmw_operand(cpu, insn, &rmw, update_neg);
 }
 
 void sem_not(struct cpu *cpu, const struct x86_insn *insn)
 {
-	struct rmw rmw = { .size = insn->operand[0].size };
+	struct rmw rmw = {.size = insn->operand[0].size};
 
 	rmw_operand(cpu, insn, &rmw, update_not);
 }

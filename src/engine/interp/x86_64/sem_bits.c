@@ -48,11 +48,11 @@ static void bit_update(struct cpu *cpu, const struct x86_insn *insn, rmw_fn *upd
 {
 	unsigned size = insn->operand[0].size;
 	uint64_t bit = sem_read(cpu, insn, 1);
-	struct rmw rmw = { .size = size, .source = bit & (size_bits(size) - 1), .mask = X86_FLAG_CF };
+	struct rmw rmw = {.size = size, .source = bit & (size_bits(size) - 1), .mask = X86_FLAG_CF};
 
 	if (insn->operand[0].kind == X86_OPND_MEM)
-		rmw_memory(cpu, insn->mem.seg, bit_offset(cpu, insn, bit), insn->prefixes & X86_PFX_LOCK, &rmw,
-			   update);
+		rmw_memory(cpu, insn->mem.seg, bit_offset(cpu, insn, bit),
+			   insn->prefixes & X86_PFX_LOCK, &rmw, update);
 	else
 		rmw_operand(cpu, insn, &rmw, update);
 }
@@ -98,7 +98,8 @@ static unsigned trailing_zeros(unsigned size, uint64_t value)
 }
 
 /* A source of zero leaves the whole destination register as it was, the upper half of a 32-bit one
- * included. All flags but ZF are undefined; Zen has them as a logical operation on the result would. */
+ * included. All flags but ZF are undefined; Zen has them as a logical operation on the result
+ * would. */
 static void bit_scan(struct cpu *cpu, const struct x86_insn *insn, bool reverse)
 {
 	unsigned size = insn->operand[0].size;
@@ -109,7 +110,8 @@ static void bit_scan(struct cpu *cpu, const struct x86_insn *insn, bool reverse)
 		sem_set_flags(cpu, X86_FLAGS_STATUS, X86_FLAG_ZF | X86_FLAG_PF);
 		return;
 	}
-	index = reverse ? size_bits(size) - 1 - leading_zeros(size, source) : trailing_zeros(size, source);
+	index = reverse ? size_bits(size) - 1 - leading_zeros(size, source)
+			: trailing_zeros(size, source);
 	sem_write(cpu, insn, 0, index);
 	sem_set_flags(cpu, X86_FLAGS_STATUS, flags_logic(size, index) & ~X86_FLAG_ZF);
 }
@@ -125,14 +127,16 @@ static void sem_bsr(struct cpu *cpu, const struct x86_insn *insn)
 }
 
 /* LZCNT and TZCNT: OF is undefined and kept, SF, AF and PF are undefined and cleared. */
-static void count_zeros(struct cpu *cpu, const struct x86_insn *insn, unsigned (*count)(unsigned, uint64_t))
+static void count_zeros(struct cpu *cpu, const struct x86_insn *insn,
+			unsigned (*count)(unsigned, uint64_t))
 {
 	unsigned size = insn->operand[0].size;
 	unsigned zeros = count(size, sem_read(cpu, insn, 1));
 
 	sem_write(cpu, insn, 0, zeros);
 	sem_set_flags(cpu, X86_FLAGS_STATUS & ~X86_FLAG_OF,
-		      (zeros == size_bits(size) ? X86_FLAG_CF : 0) | (zeros == 0 ? X86_FLAG_ZF : 0));
+		      (zeros == size_bits(size) ? X86_FLAG_CF : 0) |
+			  (zeros == 0 ? X86_FLAG_ZF : 0));
 }
 
 static void sem_tzcnt(struct cpu *cpu, const struct x86_insn *insn)
@@ -223,7 +227,8 @@ static void sem_bzhi(struct cpu *cpu, const struct x86_insn *insn)
 static void sem_mulx(struct cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned size = insn->operand[0].size;
-	unsigned __int128 product = (unsigned __int128)gpr_read(cpu, X86_RDX, size) * sem_read(cpu, insn, 2);
+	unsigned __int128 product =
+	    (unsigned __int128)gpr_read(cpu, X86_RDX, size) * sem_read(cpu, insn, 2);
 
 	sem_write(cpu, insn, 1, (uint64_t)product & size_mask(size));
 	sem_write(cpu, insn, 0, (uint64_t)(product >> size_bits(size)));
@@ -279,6 +284,7 @@ static void sem_shrx(struct cpu *cpu, const struct x86_insn *insn)
 	shift_no_flags(cpu, insn, SHIFT_SHR);
 }
 
+/* clang-format off */
 const struct sem_entry sem_bits[] = {
 	{ X86_BT, sem_bt },
 	{ X86_BTS, sem_bts },
@@ -304,3 +310,4 @@ const struct sem_entry sem_bits[] = {
 	{ X86_SHRX, sem_shrx },
 	{ 0, NULL },
 };
+/* clang-format on */

@@ -98,6 +98,7 @@ static void sem_ud(struct cpu *cpu, const struct x86_insn *insn)
 	raise_exception(cpu, X86_EXC_UD);
 }
 
+/* clang-format off */
 const struct sem_entry sem_control[] = {
 	{ X86_JMP, sem_jmp },
 	{ X86_JCC, sem_jcc },
@@ -116,3 +117,4 @@ const struct sem_entry sem_control[] = {
 	{ X86_UD2, sem_ud },
 	{ 0, NULL },
 };
+/* clang-format on */

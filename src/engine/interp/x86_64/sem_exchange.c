@@ -14,7 +14,7 @@ static uint64_t update_replace(struct rmw *rmw, uint64_t old)
 void sem_xchg(struct cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned memory = insn->operand[1].kind == X86_OPND_MEM;
-	struct rmw rmw = { .size = insn->operand[0].size };
+	struct rmw rmw = {.size = insn->operand[0].size};
 
 	if (insn->operand[memory].kind != X86_OPND_MEM) {
 		uint64_t a = sem_read(cpu, insn, 0), b = sem_read(cpu, insn, 1);
@@ -37,9 +37,9 @@ static uint64_t update_add(struct rmw *rmw, uint64_t old)
 void sem_xadd(struct cpu *cpu, const struct x86_insn *insn)
 {
 	struct rmw rmw = {
-		.size = insn->operand[0].size,
-		.source = sem_read(cpu, insn, 1),
-		.mask = X86_FLAGS_STATUS,
+	    .size = insn->operand[0].size,
+	    .source = sem_read(cpu, insn, 1),
+	    .mask = X86_FLAGS_STATUS,
 	};
 
 	if (insn->operand[0].kind == X86_OPND_MEM) {
@@ -87,8 +87,8 @@ void sem_cmpxchg(struct cpu *cpu, const struct x86_insn *insn)
 static void compare_exchange_pair(struct cpu *cpu, const struct x86_insn *insn, unsigned size)
 {
 	uint64_t offset = sem_offset(cpu, insn);
-	uint64_t half[2] = { gpr_read(cpu, X86_RAX, size), gpr_read(cpu, X86_RDX, size) };
-	uint64_t desired[2] = { gpr_read(cpu, X86_RBX, size), gpr_read(cpu, X86_RCX, size) };
+	uint64_t half[2] = {gpr_read(cpu, X86_RAX, size), gpr_read(cpu, X86_RDX, size)};
+	uint64_t desired[2] = {gpr_read(cpu, X86_RBX, size), gpr_read(cpu, X86_RCX, size)};
 	uint8_t expected_bytes[16], desired_bytes[16];
 	bool equal;
 
@@ -115,7 +115,8 @@ void sem_cmpxchg8b(struct cpu *cpu, const struct x86_insn *insn)
 void sem_cmpxchg16b(struct cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned seg = insn->mem.seg;
-	uint64_t base = seg >= X86_FS ? cpu->s.seg[seg].base : 0; /* 64-bit mode: the others are zero */
+	uint64_t base =
+	    seg >= X86_FS ? cpu->s.seg[seg].base : 0; /* 64-bit mode: the others are zero */
 
 	if ((base + sem_offset(cpu, insn)) & 15)
 		raise_error(cpu, X86_EXC_GP, 0);

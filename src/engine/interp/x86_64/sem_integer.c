@@ -42,8 +42,8 @@ static void sem_bswap(struct cpu *cpu, const struct x86_insn *insn)
 	sem_write(cpu, insn, 0, size == 2 ? 0 : swap_bytes(size, value));
 }
 
-/* The source is read (and may fault) and a 32-bit destination's upper half is cleared whether or not the
- * condition holds. */
+/* The source is read (and may fault) and a 32-bit destination's upper half is cleared whether or
+ * not the condition holds. */
 static void sem_cmovcc(struct cpu *cpu, const struct x86_insn *insn)
 {
 	uint64_t source = sem_read(cpu, insn, 1);
@@ -61,7 +61,8 @@ static void sem_cbw(struct cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned half = insn->opsize / 2u;
 
-	gpr_write(cpu, X86_RAX, insn->opsize, (uint64_t)size_extend(half, gpr_read(cpu, X86_RAX, half)));
+	gpr_write(cpu, X86_RAX, insn->opsize,
+		  (uint64_t)size_extend(half, gpr_read(cpu, X86_RAX, half)));
 }
 
 /* CWD, CDQ, CQO */
@@ -140,6 +141,7 @@ static void sem_nop(struct cpu *cpu, const struct x86_insn *insn)
 {
 }
 
+/* clang-format off */
 const struct sem_entry sem_integer[] = {
 	{ X86_MOV, sem_mov },
 	{ X86_MOVZX, sem_mov },
@@ -213,3 +215,4 @@ const struct sem_entry sem_integer[] = {
 	{ X86_LEAVE, sem_leave },
 	{ 0, NULL },
 };
+/* clang-format on */

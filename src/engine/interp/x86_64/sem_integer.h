@@ -5,8 +5,8 @@
 #include "engine/interp/x86_64/sem.h"
 
 /* sem_alu.c */
-sem_fn sem_add, sem_or, sem_adc, sem_sbb, sem_and, sem_sub, sem_xor, sem_cmp, sem_test, sem_inc, sem_dec,
-	sem_neg, sem_not, sem_adcx, sem_adox;
+sem_fn sem_add, sem_or, sem_adc, sem_sbb, sem_and, sem_sub, sem_xor, sem_cmp, sem_test, sem_inc,
+    sem_dec, sem_neg, sem_not, sem_adcx, sem_adox;
 /* sem_shift.c */
 sem_fn sem_rol, sem_ror, sem_rcl, sem_rcr, sem_shl, sem_shr, sem_sar, sem_shld, sem_shrd;
 /* sem_multiply.c */

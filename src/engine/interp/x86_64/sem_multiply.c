@@ -24,7 +24,7 @@ void sem_mul(struct cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned size = insn->operand[0].size;
 	unsigned __int128 product =
-		(unsigned __int128)sem_read(cpu, insn, 0) * gpr_read(cpu, X86_RAX, size);
+	    (unsigned __int128)sem_read(cpu, insn, 0) * gpr_read(cpu, X86_RAX, size);
 	uint64_t high = (uint64_t)(product >> size_bits(size));
 
 	write_pair(cpu, size, high, (uint64_t)product);
@@ -60,7 +60,8 @@ static unsigned __int128 read_pair(const struct cpu *cpu, unsigned size)
 {
 	if (size == 1)
 		return gpr_read(cpu, X86_RAX, 2);
-	return (unsigned __int128)gpr_read(cpu, X86_RDX, size) << size_bits(size) | gpr_read(cpu, X86_RAX, size);
+	return (unsigned __int128)gpr_read(cpu, X86_RDX, size) << size_bits(size) |
+	       gpr_read(cpu, X86_RAX, size);
 }
 
 /* All flags are undefined after a division; this is what Zen makes of them. */
@@ -92,7 +93,8 @@ void sem_idiv(struct cpu *cpu, const struct x86_insn *insn)
 	unsigned spare = 128 - 2 * size_bits(size);
 	__int128 dividend = (__int128)(read_pair(cpu, size) << spare) >> spare;
 	bool negative = (dividend < 0) != (divisor < 0);
-	unsigned __int128 magnitude = dividend < 0 ? -(unsigned __int128)dividend : (unsigned __int128)dividend;
+	unsigned __int128 magnitude =
+	    dividend < 0 ? -(unsigned __int128)dividend : (unsigned __int128)dividend;
 	uint64_t by = divisor < 0 ? -(uint64_t)divisor : (uint64_t)divisor;
 	unsigned __int128 quotient;
 	uint64_t remainder, limit = (size_mask(size) >> 1) + negative;

@@ -8,8 +8,8 @@ static void shift(struct cpu *cpu, const struct x86_insn *insn, enum shift_kind 
 {
 	unsigned count = (unsigned)sem_read(cpu, insn, 1) & 0xff;
 	uint64_t value = sem_read_for_write(cpu, insn, 0);
-	struct shift_result result =
-		shift_value(kind, insn->operand[0].size, value, count, !!(sem_flags(cpu) & X86_FLAG_CF));
+	struct shift_result result = shift_value(kind, insn->operand[0].size, value, count,
+						 !!(sem_flags(cpu) & X86_FLAG_CF));
 
 	sem_write(cpu, insn, 0, result.value);
 	sem_set_flags(cpu, result.mask, result.flags);

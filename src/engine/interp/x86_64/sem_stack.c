@@ -1,4 +1,5 @@
-/* PUSH, POP and their families, ENTER and LEAVE. rSP changes last, when nothing can fault any more. */
+/* PUSH, POP and their families, ENTER and LEAVE. rSP changes last, when nothing can fault any more.
+ */
 #include "engine/interp/x86_64/flags.h"
 #include "engine/interp/x86_64/gpr.h"
 #include "engine/interp/x86_64/sem_integer.h"
@@ -65,7 +66,8 @@ void sem_pusha(struct cpu *cpu, const struct x86_insn *insn)
 		sem_probe_store(cpu, X86_SS, stack_offset(cpu, -size * (i + 1)), insn->opsize);
 	/* The rSP that is stored is that before the first push. */
 	for (int i = 0; i < 8; i++)
-		sem_store_int(cpu, X86_SS, stack_offset(cpu, -size * (i + 1)), insn->opsize, cpu->s.gpr[i]);
+		sem_store_int(cpu, X86_SS, stack_offset(cpu, -size * (i + 1)), insn->opsize,
+			      cpu->s.gpr[i]);
 	stack_adjust(cpu, -size * 8);
 }
 
@@ -89,8 +91,8 @@ static unsigned io_privilege(const struct cpu *cpu)
 	return (unsigned)(cpu->s.rflags & X86_FLAG_IOPL) >> 12;
 }
 
-/* Whether PUSHF and POPF in virtual-8086 mode see VIF in place of IF. Raises #GP(0) where they are not
- * allowed at all. */
+/* Whether PUSHF and POPF in virtual-8086 mode see VIF in place of IF. Raises #GP(0) where they are
+ * not allowed at all. */
 static bool virtual_interrupt_flag(struct cpu *cpu, unsigned size)
 {
 	if (!(cpu->s.rflags & X86_FLAG_VM) || io_privilege(cpu) == 3)
@@ -108,7 +110,8 @@ void sem_pushf(struct cpu *cpu, const struct x86_insn *insn)
 	if (virtual) {
 		bool enabled = flags & X86_FLAG_VIF;
 
-		flags = (flags & ~(uint64_t)X86_FLAG_IF) | X86_FLAG_IOPL | (enabled ? X86_FLAG_IF : 0);
+		flags =
+		    (flags & ~(uint64_t)X86_FLAG_IF) | X86_FLAG_IOPL | (enabled ? X86_FLAG_IF : 0);
 	}
 	cpu_push(cpu, insn->opsize, flags);
 }
@@ -162,13 +165,14 @@ static void enter_display(struct cpu *cpu, unsigned size, unsigned level, uint64
 		uint64_t outer = (cpu->s.gpr[X86_RBP] - (uint64_t)i * size) & mask;
 		uint64_t value = sem_load_int(cpu, X86_SS, outer, size);
 
-		sem_store_int(cpu, X86_SS, stack_offset(cpu, -(int64_t)size * (i + 1)), size, value);
+		sem_store_int(cpu, X86_SS, stack_offset(cpu, -(int64_t)size * (i + 1)), size,
+			      value);
 	}
 	sem_store_int(cpu, X86_SS, stack_offset(cpu, -(int64_t)size * (level + 1)), size, frame);
 }
 
-/* Stores as it goes, as processors do: a fault half-way leaves stores below rSP, but no register has
- * changed. */
+/* Stores as it goes, as processors do: a fault half-way leaves stores below rSP, but no register
+ * has changed. */
 void sem_enter(struct cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned size = insn->opsize;

@@ -1,9 +1,9 @@
 /* String instructions, and IN and OUT.
  *
- * A repeated instruction commits its registers after every element or run of elements, so that it can be
- * interrupted, fault or leave for a device anywhere and be started again. It runs a bounded number of
- * elements at a time and then has the run loop look for interrupts. Where both sides are plain RAM, whole
- * spans of a page are done at once (`bulk`).
+ * A repeated instruction commits its registers after every element or run of elements, so that it
+ * can be interrupted, fault or leave for a device anywhere and be started again. It runs a bounded
+ * number of elements at a time and then has the run loop look for interrupts. Where both sides are
+ * plain RAM, whole spans of a page are done at once (`bulk`).
  */
 #include "engine/interp/x86_64/flags.h"
 #include "engine/interp/x86_64/gpr.h"
@@ -12,18 +12,20 @@
 #define STRING_BUDGET 4096 /* elements between two looks at the run loop */
 
 struct string {
-	unsigned size;       /* of an element */
+	unsigned size; /* of an element; 0: the operand size */
 	unsigned addrsize;
-	bool down;           /* DF */
-	bool source, dest;   /* uses rSI, rDI */
-	unsigned stop_on;    /* 0, or the prefix: REP: stop when ZF is 0; REPNE: when ZF is 1 */
-	bool compared;       /* flags below are due */
+	bool down;	   /* DF */
+	bool source, dest; /* uses rSI, rDI */
+	unsigned stop_on;  /* 0, or the prefix: REP: stop when ZF is 0; REPNE: when ZF is 1 */
+	bool compared;	   /* flags below are due */
 	uint32_t flags;
 };
 
 typedef void element_fn(struct cpu *cpu, const struct x86_insn *insn, struct string *string);
-/* Does up to `count` elements forwards in RAM; returns how many, 0 to have one done by element_fn. */
-typedef uint64_t bulk_fn(struct cpu *cpu, const struct x86_insn *insn, struct string *string, uint64_t count);
+/* Does up to `count` elements forwards in RAM; returns how many, 0 to have one done by element_fn.
+ */
+typedef uint64_t bulk_fn(struct cpu *cpu, const struct x86_insn *insn, struct string *string,
+			 uint64_t count);
 
 static uint64_t source_offset(const struct cpu *cpu, const struct string *string)
 {
@@ -61,8 +63,8 @@ static void set_compare_flags(struct cpu *cpu, const struct string *string)
 		sem_set_flags(cpu, X86_FLAGS_STATUS, string->flags);
 }
 
-static void repeat(struct cpu *cpu, const struct x86_insn *insn, struct string *string, element_fn *element,
-		   bulk_fn *bulk)
+static void repeat(struct cpu *cpu, const struct x86_insn *insn, struct string *string,
+		   element_fn *element, bulk_fn *bulk)
 {
 	uint64_t left = gpr_read(cpu, X86_RCX, string->addrsize);
 	/* Under single-step every iteration is a step. */
@@ -92,10 +94,11 @@ static void repeat(struct cpu *cpu, const struct x86_insn *insn, struct string *
 	set_compare_flags(cpu, string);
 }
 
-static void string_run(struct cpu *cpu, const struct x86_insn *insn, struct string string, element_fn *element,
-		       bulk_fn *bulk)
+static void string_run(struct cpu *cpu, const struct x86_insn *insn, struct string string,
+		       element_fn *element, bulk_fn *bulk)
 {
-	string.size = insn->opsize;
+	if (!string.size)
+		string.size = insn->opsize;
 	string.addrsize = insn->addrsize;
 	string.down = cpu->s.rflags & X86_FLAG_DF;
 	if (insn->prefixes & (X86_PFX_REP | X86_PFX_REPNE)) {
@@ -107,10 +110,10 @@ static void string_run(struct cpu *cpu, const struct x86_insn *insn, struct stri
 	set_compare_flags(cpu, &string);
 }
 
-/* The host address of up to `count` elements at seg:offset, and how many there are; NULL if not one. Never
- * beyond the offset's wrap. */
-static void *span(struct cpu *cpu, const struct string *string, unsigned seg, uint64_t offset, bool write,
-		  uint64_t *count)
+/* The host address of up to `count` elements at seg:offset, and how many there are; NULL if not
+ * one. Never beyond the offset's wrap. */
+static void *span(struct cpu *cpu, const struct string *string, unsigned seg, uint64_t offset,
+		  bool write, uint64_t *count)
 {
 	uint64_t bytes = *count * string->size, room = size_mask(string->addrsize) - offset;
 	void *hva;
@@ -151,7 +154,8 @@ static void copy_forward(uint8_t *to, const uint8_t *from, uint64_t bytes, unsig
 	}
 }
 
-static uint64_t bulk_movs(struct cpu *cpu, const struct x86_insn *insn, struct string *string, uint64_t count)
+static uint64_t bulk_movs(struct cpu *cpu, const struct x86_insn *insn, struct string *string,
+			  uint64_t count)
 {
 	void *from, *to;
 
@@ -167,7 +171,8 @@ static uint64_t bulk_movs(struct cpu *cpu, const struct x86_insn *insn, struct s
 
 static void sem_movs(struct cpu *cpu, const struct x86_insn *insn)
 {
-	string_run(cpu, insn, (struct string){ .source = true, .dest = true }, element_movs, bulk_movs);
+	string_run(cpu, insn, (struct string){.source = true, .dest = true}, element_movs,
+		   bulk_movs);
 }
 
 /* ---- STOS, LODS ---- */
@@ -178,7 +183,8 @@ static void element_stos(struct cpu *cpu, const struct x86_insn *insn, struct st
 		      gpr_read(cpu, X86_RAX, string->size));
 }
 
-static uint64_t bulk_stos(struct cpu *cpu, const struct x86_insn *insn, struct string *string, uint64_t count)
+static uint64_t bulk_stos(struct cpu *cpu, const struct x86_insn *insn, struct string *string,
+			  uint64_t count)
 {
 	uint64_t value = gpr_read(cpu, X86_RAX, string->size);
 	uint8_t *to = span(cpu, string, X86_ES, dest_offset(cpu, string), true, &count);
@@ -196,7 +202,7 @@ static uint64_t bulk_stos(struct cpu *cpu, const struct x86_insn *insn, struct s
 
 static void sem_stos(struct cpu *cpu, const struct x86_insn *insn)
 {
-	string_run(cpu, insn, (struct string){ .dest = true }, element_stos, bulk_stos);
+	string_run(cpu, insn, (struct string){.dest = true}, element_stos, bulk_stos);
 }
 
 static void element_lods(struct cpu *cpu, const struct x86_insn *insn, struct string *string)
@@ -207,7 +213,7 @@ static void element_lods(struct cpu *cpu, const struct x86_insn *insn, struct st
 
 static void sem_lods(struct cpu *cpu, const struct x86_insn *insn)
 {
-	string_run(cpu, insn, (struct string){ .source = true }, element_lods, NULL);
+	string_run(cpu, insn, (struct string){.source = true}, element_lods, NULL);
 }
 
 /* ---- CMPS, SCAS ---- */
@@ -219,8 +225,8 @@ static void compare(struct string *string, uint64_t a, uint64_t b)
 }
 
 /* Compares elements until one ends the repetition. `from` NULL: the same value each time. */
-static uint64_t compare_span(struct string *string, uint64_t value, const uint8_t *from, const uint8_t *with,
-			     uint64_t count)
+static uint64_t compare_span(struct string *string, uint64_t value, const uint8_t *from,
+			     const uint8_t *with, uint64_t count)
 {
 	uint64_t other = 0;
 	uint64_t i;
@@ -246,7 +252,8 @@ static void element_cmps(struct cpu *cpu, const struct x86_insn *insn, struct st
 	compare(string, a, b);
 }
 
-static uint64_t bulk_cmps(struct cpu *cpu, const struct x86_insn *insn, struct string *string, uint64_t count)
+static uint64_t bulk_cmps(struct cpu *cpu, const struct x86_insn *insn, struct string *string,
+			  uint64_t count)
 {
 	void *from, *with;
 
@@ -262,9 +269,9 @@ static uint64_t bulk_cmps(struct cpu *cpu, const struct x86_insn *insn, struct s
 static void sem_cmps(struct cpu *cpu, const struct x86_insn *insn)
 {
 	struct string string = {
-		.source = true,
-		.dest = true,
-		.stop_on = insn->prefixes & (X86_PFX_REP | X86_PFX_REPNE),
+	    .source = true,
+	    .dest = true,
+	    .stop_on = insn->prefixes & (X86_PFX_REP | X86_PFX_REPNE),
 	};
 
 	string_run(cpu, insn, string, element_cmps, bulk_cmps);
@@ -277,7 +284,8 @@ static void element_scas(struct cpu *cpu, const struct x86_insn *insn, struct st
 	compare(string, gpr_read(cpu, X86_RAX, string->size), b);
 }
 
-static uint64_t bulk_scas(struct cpu *cpu, const struct x86_insn *insn, struct string *string, uint64_t count)
+static uint64_t bulk_scas(struct cpu *cpu, const struct x86_insn *insn, struct string *string,
+			  uint64_t count)
 {
 	void *with = span(cpu, string, X86_ES, dest_offset(cpu, string), false, &count);
 
@@ -289,14 +297,20 @@ static uint64_t bulk_scas(struct cpu *cpu, const struct x86_insn *insn, struct s
 static void sem_scas(struct cpu *cpu, const struct x86_insn *insn)
 {
 	struct string string = {
-		.dest = true,
-		.stop_on = insn->prefixes & (X86_PFX_REP | X86_PFX_REPNE),
+	    .dest = true,
+	    .stop_on = insn->prefixes & (X86_PFX_REP | X86_PFX_REPNE),
 	};
 
 	string_run(cpu, insn, string, element_scas, bulk_scas);
 }
 
 /* ---- ports ---- */
+
+/* Ports are at most 4 bytes wide, whatever REX.W says. */
+static unsigned port_size(const struct x86_insn *insn)
+{
+	return insn->opsize > 4 ? 4 : insn->opsize;
+}
 
 static uint16_t port_dx(const struct cpu *cpu)
 {
@@ -316,7 +330,8 @@ static void element_ins(struct cpu *cpu, const struct x86_insn *insn, struct str
 
 static void sem_ins(struct cpu *cpu, const struct x86_insn *insn)
 {
-	string_run(cpu, insn, (struct string){ .dest = true }, element_ins, NULL);
+	string_run(cpu, insn, (struct string){.size = port_size(insn), .dest = true}, element_ins,
+		   NULL);
 }
 
 static void element_outs(struct cpu *cpu, const struct x86_insn *insn, struct string *string)
@@ -328,18 +343,14 @@ static void element_outs(struct cpu *cpu, const struct x86_insn *insn, struct st
 
 static void sem_outs(struct cpu *cpu, const struct x86_insn *insn)
 {
-	string_run(cpu, insn, (struct string){ .source = true }, element_outs, NULL);
-}
-
-/* Ports are at most 4 bytes wide, whatever REX.W says. */
-static unsigned port_size(const struct x86_insn *insn)
-{
-	return insn->opsize > 4 ? 4 : insn->opsize;
+	string_run(cpu, insn, (struct string){.size = port_size(insn), .source = true},
+		   element_outs, NULL);
 }
 
 static uint16_t port_number(const struct cpu *cpu, const struct x86_insn *insn, unsigned opn)
 {
-	return insn->operand[opn].kind == X86_OPND_IMM ? (uint16_t)(insn->imm & 0xff) : port_dx(cpu);
+	return insn->operand[opn].kind == X86_OPND_IMM ? (uint16_t)(insn->imm & 0xff)
+						       : port_dx(cpu);
 }
 
 static void sem_in(struct cpu *cpu, const struct x86_insn *insn)
@@ -353,9 +364,11 @@ static void sem_out(struct cpu *cpu, const struct x86_insn *insn)
 {
 	unsigned size = port_size(insn);
 
-	(void)cpu_io(cpu, port_number(cpu, insn, 0), size, true, (uint32_t)gpr_read(cpu, X86_RAX, size));
+	(void)cpu_io(cpu, port_number(cpu, insn, 0), size, true,
+		     (uint32_t)gpr_read(cpu, X86_RAX, size));
 }
 
+/* clang-format off */
 const struct sem_entry sem_string[] = {
 	{ X86_MOVS, sem_movs },
 	{ X86_STOS, sem_stos },
@@ -368,3 +381,4 @@ const struct sem_entry sem_string[] = {
 	{ X86_OUT, sem_out },
 	{ 0, NULL },
 };
+/* clang-format on */
