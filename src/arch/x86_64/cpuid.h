@@ -11,6 +11,14 @@
 
 #define X86_CPUID_MAX 80
 
+#define X86_APIC_HZ 1000000000u /* input clock of the LAPIC timer and CPUID 0x15's crystal: KVM's too */
+
+/* The standard (non-compacted) XSAVE layout: where each component of XCR0 lies (CPUID 0xd). */
+#define X86_XSAVE_AVX_OFFSET  576
+#define X86_XSAVE_AVX_SIZE    256
+#define X86_XSAVE_PKRU_OFFSET 832
+#define X86_XSAVE_PKRU_SIZE   8
+
 struct x86_cpuid_entry {
 	uint32_t leaf, subleaf;
 	bool has_subleaf;
@@ -39,11 +47,18 @@ struct x86_cpuid_result {
  * features that pv/kvm implements), topology for vcpu_count (one package, one thread a core). */
 void x86_cpuid_build(struct x86_cpuid_table *table, unsigned vcpu_count, uint64_t tsc_hz);
 
-/* CPUID as this vcpu executes it: out-of-range leaves as the SDM says; dynamic bits (APIC id, OSXSAVE,
- * APIC enable, XSAVE area size by XCR0) from vcpu_index and state. */
+/* Recomputes features[], cr4_valid, efer_valid, xcr0_valid and physical_bits from the entries: to be called by
+ * engine_ops.cpuid_filter after it changed them. */
+void x86_cpuid_derive(struct x86_cpuid_table *table);
+
+/* CPUID as this vcpu executes it: out-of-range leaves as the SDM says; dynamic bits (APIC id, OSXSAVE, OSPKE,
+ * APIC enable, SYSCALL outside 64-bit mode, XSAVE area size by XCR0) from vcpu_index and state. With state NULL
+ * only the APIC id is patched in: what an engine that has its own CPUID is given. */
 struct x86_cpuid_result x86_cpuid_read(const struct x86_cpuid_table *table, unsigned vcpu_index,
 				       const struct x86_state *state, uint32_t leaf, uint32_t subleaf);
 
+/* The entry of the table, or NULL. */
+const struct x86_cpuid_entry *x86_cpuid_lookup(const struct x86_cpuid_table *table, uint32_t leaf, uint32_t subleaf);
 struct x86_cpuid_entry *x86_cpuid_find(struct x86_cpuid_table *table, uint32_t leaf, uint32_t subleaf);
 
 #endif
