@@ -49,19 +49,29 @@ struct code_tlb_entry {
 };
 /* Data accesses go by one of these; code by user or not. */
 enum tlb_index { TLB_SUPERVISOR, TLB_SUPERVISOR_AC, TLB_USER, TLB_COUNT };
+/* An always empty TLB: what cpu->data_tlb is while alignment checks or data breakpoints are on, so that every
+ * access takes the slow way, where they are looked at. */
+#define TLB_CHECKED TLB_COUNT
 
 /* ---- decoded blocks ---- */
+/* Registers are named by their byte offset in struct cpu, so that an address is three loads and two additions
+ * whatever its form: "none" is the offset of cpu->zero, RIP that of cpu->s.rip, which holds the address of the
+ * running block's first byte between instructions. */
 struct uop {
-	const void *go;  /* label in fast.c */
-	uint16_t offset; /* of the instruction in the block */
-	uint8_t length;
-	uint8_t dst, src, base, index, scale; /* registers and scale shift; the op knows what it uses */
-	int64_t disp;
+	const void *go;   /* label in fast.c */
+	sem_fn *fn;       /* what the calling labels call */
 	union {
 		uint64_t imm;
-		const struct x86_insn *insn; /* ops that call a semantic function */
+		const struct x86_insn *insn; /* for fn */
 	};
-	sem_fn *fn;
+	int64_t disp;
+	uint16_t base, index, segment; /* offsets of 64-bit values in struct cpu */
+	uint16_t dst, src;             /* likewise; bytes may be at odd offsets (AH) */
+	uint16_t offset;               /* of the instruction in the block */
+	uint8_t length;
+	uint8_t scale;                 /* shift */
+	uint8_t seg;                   /* enum x86_seg, for #SS or #GP */
+	uint8_t cc;
 };
 
 struct block {
@@ -118,6 +128,7 @@ struct cpu_event {
 struct cpu {
 	struct x86_state s;
 	struct lazy_flags lf;
+	uint64_t zero; /* always 0: the missing base or index of an address */
 
 	struct vcpu *vcpu;
 	struct vm *vm;
@@ -128,15 +139,19 @@ struct cpu {
 	uint8_t cpl;
 	bool long_mode;        /* EFER.LMA */
 	bool stack32;          /* SS.B, outside 64-bit code */
-	uint8_t data_tlb;      /* enum tlb_index for explicit accesses */
+	uint8_t data_tlb;      /* enum tlb_index for explicit accesses, or TLB_CHECKED */
+	uint8_t rights;        /* the enum tlb_index that data_tlb stands for */
+	bool smc;              /* the running block's own page was written */
 	uint32_t key;          /* block key */
+	bool jumped;           /* the instruction has set s.rip itself */
 	bool step;             /* TF or a breakpoint register is on: one instruction at a time */
 	bool irq_blocked;      /* something is pending while IF was clear */
 	uint64_t shadow_rip;   /* the one instruction under an interrupt shadow; ~0 none */
 
-	struct tlb_entry tlb[TLB_COUNT][TLB_SIZE];
+	struct tlb_entry tlb[TLB_COUNT + 1][TLB_SIZE];
 	struct code_tlb_entry code_tlb[2][TLB_SIZE]; /* supervisor, user */
-	uint64_t large_pages[64]; /* hashed set of 2 MiB regions filled from large pages */
+	uint64_t large_pages[64]; /* hashed set of 2 MiB and 1 GiB regions filled from large pages */
+	_Atomic uint32_t flushes; /* VCPU_REQ_FLUSH requests done, for whoever waits */
 	uint32_t epoch;           /* bumped whenever a code mapping may have changed */
 	struct jump_cache_entry *jump_cache;
 	struct block_cache blocks;
@@ -182,6 +197,11 @@ void cpu_irq_window(struct cpu *cpu);
 /* ---- memory (mmu.c) ---- */
 void tlb_flush(struct cpu *cpu, bool global_too);
 void tlb_flush_page(struct cpu *cpu, gva_t gva);
+/* The page at gpa is about to be decoded: from when this returns every write to it, by any vcpu, bumps its
+ * generation. */
+void code_page_mark(struct cpu *cpu, gpa_t gpa);
+/* VCPU_REQ_FLUSH: forget which pages may be written without looking. */
+void tlb_flush_writes(struct cpu *cpu);
 /* Linear accesses, all checks of paging done, atomic in faults. index: whose rights. seg only chooses between
  * #SS and #GP for non-canonical addresses. */
 void cpu_load_linear(struct cpu *cpu, gva_t gva, void *buf, unsigned len, enum tlb_index index, unsigned seg);
@@ -206,6 +226,9 @@ gpa_t cpu_code_page(struct cpu *cpu, gva_t gva, uint8_t **hva);
 /* Permission check (IOPL, TSS bitmap), then the access. size 1, 2, 4. */
 uint32_t cpu_io(struct cpu *cpu, uint16_t port, unsigned size, bool write, uint32_t value);
 
+/* The instruction is to be started again at the same rip after a look at interrupts (REP in progress). */
+void cpu_repeat(struct cpu *cpu);
+
 /* ---- segments, transfers, events ---- */
 /* Loads a data segment register or SS from selector with all checks (SDM MOV, POP). Real mode too. */
 void cpu_load_segment(struct cpu *cpu, unsigned seg, uint16_t selector);
@@ -228,8 +251,16 @@ struct block *block_find(struct cpu *cpu, uint64_t rip, bool single);
 void block_cache_flush(struct cpu *cpu);
 /* Executes blocks until a request, a step or an exit; returns normally at a block boundary. */
 void fast_run(struct cpu *cpu);
-/* Fills uop->go, fn, ... for the instruction; true if it must end the block. */
-bool fast_select(struct cpu *cpu, const struct x86_insn *insn, struct uop *uop, struct block_cache *cache);
+/* Executes one block (a scratch one of a single instruction) and returns. */
+void fast_run_once(struct cpu *cpu, struct block *block);
+/* Fills uop->go and operands for the instruction if there is a fast form; true if so. */
+bool fast_select(const struct x86_insn *insn, struct uop *uop, bool *ends_block);
+/* go for an instruction that calls uop->fn, and for the end of a block that has no branch. */
+const void *fast_call_label(bool ends_block);
+const void *fast_end_label(void);
+/* Instructions after which the block must end: control flow, anything that changes the mode, the mappings or
+ * the interrupt flag. */
+bool sem_ends_block(const struct x86_insn *insn);
 
 /* op -> semantic function, or NULL (#UD) */
 sem_fn *sem_find(unsigned op);

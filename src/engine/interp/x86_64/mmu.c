@@ -1,0 +1,501 @@
+/* Linear memory of the interpreter's vcpu: the soft TLB and what happens on a miss.
+ *
+ * A TLB entry lets an access go straight to host memory. It is made only for RAM; the write tag only if nobody
+ * has to know of writes: the page holds no decoded code and is not awaited by the dirty log. All else
+ * comes here each time.
+ */
+#include "engine/interp/x86_64/cpu.h"
+#include "base/errno.h"
+#include "base/string.h"
+
+/* One page's worth of an access, translated. */
+struct span {
+	gpa_t gpa;
+	uint8_t *hva; /* NULL: a device */
+	_Atomic uint32_t *word;
+};
+
+static bool canonical(uint64_t address)
+{
+	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+}
+
+static unsigned tlb_slot(gva_t gva)
+{
+	return (unsigned)(gva >> PAGE_SHIFT) & (TLB_SIZE - 1);
+}
+
+/* ---- invalidation ---- */
+
+static unsigned region_bit(uint64_t region)
+{
+	return (unsigned)((region * 0x9e3779b97f4a7c15ull) >> 52); /* 12 bits: 64 words of 64 */
+}
+
+static void region_add(struct cpu *cpu, uint64_t region)
+{
+	cpu->large_pages[region_bit(region) >> 6] |= 1ull << (region_bit(region) & 63);
+}
+
+static bool region_has(const struct cpu *cpu, uint64_t region)
+{
+	return cpu->large_pages[region_bit(region) >> 6] >> (region_bit(region) & 63) & 1;
+}
+
+/* The names under which fills from large pages are remembered; 1 GiB ones are kept apart by bit 63. */
+static uint64_t region_2m(gva_t gva)
+{
+	return gva >> 21;
+}
+
+static uint64_t region_1g(gva_t gva)
+{
+	return gva >> 30 | 1ull << 63;
+}
+
+void tlb_flush(struct cpu *cpu, bool global_too)
+{
+	for (unsigned index = 0; index < TLB_COUNT; index++) {
+		for (unsigned i = 0; i < TLB_SIZE; i++) {
+			struct tlb_entry *entry = &cpu->tlb[index][i];
+
+			if (global_too || !(entry->gpa_global & 1))
+				entry->read_tag = entry->write_tag = TLB_NONE;
+		}
+	}
+	for (unsigned user = 0; user < 2; user++) {
+		for (unsigned i = 0; i < TLB_SIZE; i++) {
+			struct code_tlb_entry *entry = &cpu->code_tlb[user][i];
+
+			if (global_too || !(entry->gpa_global & 1))
+				entry->tag = TLB_NONE;
+		}
+	}
+	if (global_too)
+		memset(cpu->large_pages, 0, sizeof(cpu->large_pages));
+	cpu->epoch++;
+}
+
+void tlb_flush_page(struct cpu *cpu, gva_t gva)
+{
+	if (region_has(cpu, region_2m(gva)) || region_has(cpu, region_1g(gva))) {
+		tlb_flush(cpu, true);
+		return;
+	}
+	for (unsigned index = 0; index < TLB_COUNT; index++) {
+		struct tlb_entry *entry = &cpu->tlb[index][tlb_slot(gva)];
+
+		entry->read_tag = entry->write_tag = TLB_NONE;
+	}
+	for (unsigned user = 0; user < 2; user++)
+		cpu->code_tlb[user][tlb_slot(gva)].tag = TLB_NONE;
+	cpu->epoch++;
+}
+
+void tlb_flush_writes(struct cpu *cpu)
+{
+	for (unsigned index = 0; index < TLB_COUNT; index++) {
+		for (unsigned i = 0; i < TLB_SIZE; i++)
+			cpu->tlb[index][i].write_tag = TLB_NONE;
+	}
+	atomic_fetch_add(&cpu->flushes, 1);
+}
+
+static void forget_writes_to(struct cpu *cpu, gpa_t page)
+{
+	for (unsigned index = 0; index < TLB_COUNT; index++) {
+		for (unsigned i = 0; i < TLB_SIZE; i++) {
+			if ((cpu->tlb[index][i].gpa_global & PAGE_MASK) == page)
+				cpu->tlb[index][i].write_tag = TLB_NONE;
+		}
+	}
+}
+
+void code_page_mark(struct cpu *cpu, gpa_t gpa)
+{
+	_Atomic uint32_t *word = mem_page_word(&cpu->vm->mem, gpa);
+
+	if (!word || (atomic_load(word) & 1))
+		return;
+	atomic_fetch_or(word, 1);
+	forget_writes_to(cpu, gpa & PAGE_MASK);
+	/* Every other processor either forgets its write tags before it runs on, or is out of its engine and will
+	 * before it enters. While we wait, others may wait for us: we are between instructions, so answer. */
+	for (unsigned i = 0; i < cpu->vm->vcpu_count; i++) {
+		struct vcpu *other = cpu->vm->vcpus[i];
+		struct cpu *other_cpu = other ? other->engine_vcpu : NULL;
+
+		if (other == cpu->vcpu || !other_cpu)
+			continue;
+		uint32_t before = atomic_load(&other_cpu->flushes);
+
+		vcpu_request(other, VCPU_REQ_FLUSH);
+		while (atomic_load(&other->in_engine) && atomic_load(&other_cpu->flushes) == before) {
+			if (vcpu_take_request(cpu->vcpu, VCPU_REQ_FLUSH))
+				tlb_flush_writes(cpu);
+			__builtin_ia32_pause();
+		}
+	}
+}
+
+/* Somebody must know: the page holds decoded code. Stale blocks find out by the generation; the page is plain
+ * data again until code on it is decoded anew. */
+static void code_page_written(struct cpu *cpu, _Atomic uint32_t *word)
+{
+	uint32_t old = atomic_load(word);
+
+	while ((old & 1) && !atomic_compare_exchange_weak(word, &old, (old & ~1u) + 2)) {
+	}
+	if (cpu->block && cpu->block->page_word == word)
+		cpu->smc = true;
+}
+
+/* ---- translation ---- */
+
+static __attribute__((noreturn)) void page_fault(struct cpu *cpu, gva_t gva, uint32_t code)
+{
+	cpu->s.cr2 = gva;
+	raise_error(cpu, X86_EXC_PF, code);
+}
+
+static unsigned walk_access(enum tlb_index index, bool write)
+{
+	return (write ? X86_WALK_WRITE : 0) | (index == TLB_USER ? X86_WALK_USER : 0) |
+	       (index == TLB_SUPERVISOR_AC ? X86_WALK_SMAP_AC : 0);
+}
+
+static void remember_large(struct cpu *cpu, gva_t gva, uint64_t page_size)
+{
+	if (page_size > MIB(4))
+		region_add(cpu, region_1g(gva));
+	else if (page_size == MIB(4)) {
+		region_add(cpu, region_2m(gva & ~(MIB(4) - 1)));
+		region_add(cpu, region_2m(gva | MIB(2)));
+	} else if (page_size == MIB(2))
+		region_add(cpu, region_2m(gva));
+}
+
+static struct span translate(struct cpu *cpu, gva_t gva, bool write, enum tlb_index index)
+{
+	struct tlb_entry *entry = &cpu->tlb[index][tlb_slot(gva)];
+	gva_t page = gva & PAGE_MASK;
+	struct span span = {0};
+	struct x86_walk walk;
+
+	if ((write ? entry->write_tag : entry->read_tag) == page) {
+		span.hva = (uint8_t *)(gva + entry->addend);
+		span.gpa = (entry->gpa_global & PAGE_MASK) | (gva & ~PAGE_MASK);
+		return span;
+	}
+	if (x86_walk(&cpu->vm->mem, &cpu->s, cpu->cpuid->physical_bits, gva, walk_access(index, write), &walk) < 0)
+		page_fault(cpu, gva, walk.error_code);
+	remember_large(cpu, gva, walk.page_size);
+
+	struct mem_slot *slot = mem_find(&cpu->vm->mem, walk.gpa);
+
+	span.gpa = walk.gpa;
+	if (!slot || (write && slot->read_only))
+		return span;
+	span.hva = slot->hva + (walk.gpa - slot->gpa);
+	span.word = &slot->page_words[(walk.gpa - slot->gpa) >> PAGE_SHIFT];
+
+	uint64_t gpa_page = walk.gpa & PAGE_MASK;
+	uint64_t page_index = (walk.gpa - slot->gpa) >> PAGE_SHIFT;
+
+	if (entry->read_tag != page)
+		entry->write_tag = TLB_NONE;
+	entry->read_tag = page;
+	entry->addend = (uintptr_t)span.hva - gva;
+	entry->gpa_global = gpa_page | walk.global;
+	if (write) {
+		if (slot->dirty)
+			atomic_fetch_or(&slot->dirty[page_index >> 6], 1ull << (page_index & 63));
+		if (!(atomic_load(span.word) & 1))
+			entry->write_tag = page;
+	}
+	return span;
+}
+
+static void check_canonical(struct cpu *cpu, gva_t gva, unsigned len, unsigned seg)
+{
+	if (!cpu->long_mode)
+		return;
+	if (likely(canonical(gva) && canonical(gva + len - 1)))
+		return;
+	raise_error(cpu, seg == X86_SS ? X86_EXC_SS : X86_EXC_GP, 0);
+}
+
+/* SDM 3A 6.15 (#AC) and 17.2.4 (data breakpoints): only reached when one of them is on. */
+static void check_access(struct cpu *cpu, gva_t gva, unsigned len, bool write)
+{
+	if ((cpu->s.cr0 & X86_CR0_AM) && (cpu->s.rflags & X86_FLAG_AC) && cpu->cpl == 3 && len <= 8 &&
+	    !(len & (len - 1)) && (gva & (len - 1)))
+		raise_error(cpu, X86_EXC_AC, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		static const uint8_t lengths[4] = {1, 2, 8, 4};
+		unsigned type = cpu->s.dr7 >> (16 + 4 * i) & 3;
+		unsigned size = lengths[cpu->s.dr7 >> (18 + 4 * i) & 3];
+		uint64_t start = cpu->s.dr[i] & ~(uint64_t)(size - 1);
+
+		if (!(cpu->s.dr7 >> (2 * i) & 3) || type == 0 || type == 2 || (type == 1 && !write))
+			continue;
+		if (gva < start + size && start < gva + len)
+			cpu->db_pending |= 1ull << i;
+	}
+}
+
+static gva_t next_page(const struct cpu *cpu, gva_t gva)
+{
+	gva_t next = (gva & PAGE_MASK) + PAGE_SIZE;
+
+	return cpu->long_mode ? next : next & 0xffffffffull;
+}
+
+/* ---- copying between a buffer and a translated span ---- */
+
+static void load_span(struct cpu *cpu, const struct span *span, uint8_t *buf, unsigned len)
+{
+	if (span->hva) {
+		switch (len) { /* whole words in one access, as the memory model asks */
+		case 1:
+			*buf = *(volatile uint8_t *)span->hva;
+			return;
+		case 2: {
+			uint16_t value = *(volatile uint16_t *)span->hva;
+			memcpy(buf, &value, 2);
+			return;
+		}
+		case 4: {
+			uint32_t value = *(volatile uint32_t *)span->hva;
+			memcpy(buf, &value, 4);
+			return;
+		}
+		case 8: {
+			uint64_t value = *(volatile uint64_t *)span->hva;
+			memcpy(buf, &value, 8);
+			return;
+		}
+		default:
+			memcpy(buf, span->hva, len);
+			return;
+		}
+	}
+	for (unsigned done = 0; done < len;) {
+		unsigned size = len - done >= 8 ? 8 : len - done >= 4 ? 4 : len - done >= 2 ? 2 : 1;
+		uint64_t value = cpu_phys_read(cpu, span->gpa + done, size);
+
+		memcpy(buf + done, &value, size);
+		done += size;
+	}
+}
+
+static void store_span(struct cpu *cpu, const struct span *span, const uint8_t *buf, unsigned len)
+{
+	if (!span->hva) {
+		for (unsigned done = 0; done < len;) {
+			unsigned size = len - done >= 8 ? 8 : len - done >= 4 ? 4 : len - done >= 2 ? 2 : 1;
+			uint64_t value = 0;
+
+			memcpy(&value, buf + done, size);
+			cpu_phys_write(cpu, span->gpa + done, size, value);
+			done += size;
+		}
+		return;
+	}
+	switch (len) {
+	case 1:
+		*(volatile uint8_t *)span->hva = *buf;
+		break;
+	case 2: {
+		uint16_t value;
+		memcpy(&value, buf, 2);
+		*(volatile uint16_t *)span->hva = value;
+		break;
+	}
+	case 4: {
+		uint32_t value;
+		memcpy(&value, buf, 4);
+		*(volatile uint32_t *)span->hva = value;
+		break;
+	}
+	case 8: {
+		uint64_t value;
+		memcpy(&value, buf, 8);
+		*(volatile uint64_t *)span->hva = value;
+		break;
+	}
+	default:
+		memcpy(span->hva, buf, len);
+		break;
+	}
+	if (span->word && (atomic_load(span->word) & 1))
+		code_page_written(cpu, span->word);
+}
+
+static unsigned first_part(gva_t gva, unsigned len)
+{
+	unsigned room = PAGE_SIZE - (unsigned)(gva & ~PAGE_MASK);
+
+	return len < room ? len : room;
+}
+
+void cpu_load_linear(struct cpu *cpu, gva_t gva, void *buf, unsigned len, enum tlb_index index, unsigned seg)
+{
+	unsigned part = first_part(gva, len);
+
+	check_canonical(cpu, gva, len, seg);
+	if (unlikely(cpu->data_tlb == TLB_CHECKED) && index == cpu->rights)
+		check_access(cpu, gva, len, false);
+
+	struct span first = translate(cpu, gva, false, index);
+
+	if (part == len) {
+		load_span(cpu, &first, buf, len);
+		return;
+	}
+	struct span second = translate(cpu, next_page(cpu, gva), false, index);
+
+	load_span(cpu, &first, buf, part);
+	load_span(cpu, &second, (uint8_t *)buf + part, len - part);
+}
+
+void cpu_store_linear(struct cpu *cpu, gva_t gva, const void *buf, unsigned len, enum tlb_index index, unsigned seg)
+{
+	unsigned part = first_part(gva, len);
+
+	check_canonical(cpu, gva, len, seg);
+	if (unlikely(cpu->data_tlb == TLB_CHECKED) && index == cpu->rights)
+		check_access(cpu, gva, len, true);
+
+	struct span first = translate(cpu, gva, true, index);
+
+	if (part == len) {
+		store_span(cpu, &first, buf, len);
+		return;
+	}
+	struct span second = translate(cpu, next_page(cpu, gva), true, index);
+
+	store_span(cpu, &first, buf, part);
+	store_span(cpu, &second, (const uint8_t *)buf + part, len - part);
+}
+
+void cpu_probe_linear(struct cpu *cpu, gva_t gva, unsigned len, enum tlb_index index, unsigned seg)
+{
+	check_canonical(cpu, gva, len, seg);
+	translate(cpu, gva, true, index);
+	if (first_part(gva, len) != len)
+		translate(cpu, next_page(cpu, gva), true, index);
+}
+
+uint64_t cpu_load_system(struct cpu *cpu, gva_t gva, unsigned size)
+{
+	uint64_t value = 0;
+
+	if (!cpu->long_mode)
+		gva &= 0xffffffffull;
+	cpu_load_linear(cpu, gva, &value, size, TLB_SUPERVISOR, X86_DS);
+	return value;
+}
+
+void cpu_store_system(struct cpu *cpu, gva_t gva, unsigned size, uint64_t value)
+{
+	if (!cpu->long_mode)
+		gva &= 0xffffffffull;
+	cpu_store_linear(cpu, gva, &value, size, TLB_SUPERVISOR, X86_DS);
+}
+
+/* ---- segments ---- */
+
+static __attribute__((noreturn)) void segment_fault(struct cpu *cpu, unsigned seg)
+{
+	raise_error(cpu, seg == X86_SS ? X86_EXC_SS : X86_EXC_GP, 0);
+}
+
+gva_t cpu_linear(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len, bool write)
+{
+	const struct x86_segment *segment = &cpu->s.seg[seg];
+	uint32_t ar = segment->ar;
+
+	if (cpu->mode == X86_MODE_64)
+		return seg >= X86_FS ? segment->base + offset : offset;
+	offset &= 0xffffffffull;
+	if (ar & X86_AR_UNUSABLE)
+		segment_fault(cpu, seg);
+	if (ar & X86_AR_CODE) {
+		/* In real mode CS may be written: its cached rights say code, yet only the type matters in protected
+		 * mode (SDM 3A 20.1.2). */
+		if ((write && (cpu->s.cr0 & X86_CR0_PE) && !(cpu->s.rflags & X86_FLAG_VM)) || !(ar & X86_AR_WRITABLE))
+			segment_fault(cpu, seg);
+	} else if (write && !(ar & X86_AR_WRITABLE)) {
+		segment_fault(cpu, seg);
+	}
+
+	uint64_t last = offset + len - 1;
+
+	if (!(ar & X86_AR_CODE) && (ar & X86_AR_DOWN)) {
+		uint64_t top = ar & X86_AR_DB ? 0xffffffffull : 0xffff;
+
+		if (offset <= segment->limit || last > top)
+			segment_fault(cpu, seg);
+	} else if (last > segment->limit && !(segment->limit == 0xffffffffu && len)) {
+		segment_fault(cpu, seg);
+	}
+	return (segment->base + offset) & 0xffffffffull;
+}
+
+void *cpu_span(struct cpu *cpu, unsigned seg, uint64_t offset, uint64_t len, bool write, uint64_t *available)
+{
+	uint64_t room;
+	gva_t gva;
+
+	if (cpu->data_tlb == TLB_CHECKED)
+		return NULL;
+	gva = cpu_linear(cpu, seg, offset, 1, write);
+	room = PAGE_SIZE - (gva & ~PAGE_MASK);
+	if (len > room)
+		len = room;
+	if (cpu->mode != X86_MODE_64) {
+		const struct x86_segment *segment = &cpu->s.seg[seg];
+
+		/* Only plain expand-up segments; the rest goes element by element. */
+		if ((!(segment->ar & X86_AR_CODE) && (segment->ar & X86_AR_DOWN)) ||
+		    (offset & 0xffffffffull) + len - 1 > segment->limit)
+			return NULL;
+	} else {
+		check_canonical(cpu, gva, 1, seg);
+	}
+	struct span span = translate(cpu, gva, write, cpu->rights);
+
+	if (!span.hva || (write && span.word && (atomic_load(span.word) & 1)))
+		return NULL;
+	*available = len;
+	return span.hva;
+}
+
+/* ---- code ---- */
+
+gpa_t cpu_code_page(struct cpu *cpu, gva_t gva, uint8_t **hva)
+{
+	bool user = cpu->cpl == 3;
+	struct code_tlb_entry *entry = &cpu->code_tlb[user][tlb_slot(gva)];
+	gva_t page = gva & PAGE_MASK;
+
+	if (likely(entry->tag == page)) {
+		*hva = entry->hva;
+		return entry->gpa_global & PAGE_MASK;
+	}
+
+	struct x86_walk walk;
+
+	if (cpu->mode == X86_MODE_64 && !canonical(gva))
+		raise_error(cpu, X86_EXC_GP, 0);
+	if (x86_walk(&cpu->vm->mem, &cpu->s, cpu->cpuid->physical_bits, gva,
+		     X86_WALK_FETCH | (user ? X86_WALK_USER : 0), &walk) < 0)
+		page_fault(cpu, gva, walk.error_code);
+	remember_large(cpu, gva, walk.page_size);
+	entry->tag = page;
+	entry->gpa_global = (walk.gpa & PAGE_MASK) | walk.global;
+	entry->hva = mem_hva(&cpu->vm->mem, walk.gpa & PAGE_MASK, PAGE_SIZE);
+	*hva = entry->hva;
+	return walk.gpa & PAGE_MASK;
+}
