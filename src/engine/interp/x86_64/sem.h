@@ -34,7 +34,8 @@ struct sem_entry {
 /* One table a subject; sem.c joins them into one array indexed by op. */
 extern const struct sem_entry sem_integer[], sem_bits[], sem_control[], sem_string[], sem_system[],
 	sem_segment[], sem_x87[], sem_mmx[], sem_sse_fp[], sem_sse_int[], sem_crypto[], sem_avx[],
-	sem_xsave[];
+	sem_xsave[], sem_sse_move[], sem_sse_shuffle[], sem_sse_convert[], sem_sse_text[], sem_avx_memory[],
+	sem_avx_fma[];
 
 struct x86_state *cpu_state(struct cpu *cpu);
 
