@@ -31,6 +31,9 @@ struct block_request {
 struct block_backend;
 struct block_backend_ops {
 	void (*submit)(struct block_backend *backend, struct block_request *request);
+	/* Optional: returns when no request submitted so far is under way; their done() may run on the
+	 * calling thread. For machine reset and destruction; any thread that may do I/O. */
+	void (*drain)(struct block_backend *backend);
 	void (*destroy)(struct block_backend *backend); /* waits for what is under way */
 };
 struct block_backend {
