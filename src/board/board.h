@@ -8,14 +8,12 @@
 #include "core/backend.h"
 #include "core/vm.h"
 #include "board/config.h"
+#include "loader/image.h"
 
-/* An image that can be read again for a machine reset: the host's file, behind one function. */
-struct image {
-	const char *name;   /* for messages */
+/* A range that wants host memory. */
+struct board_ram {
+	gpa_t gpa;
 	uint64_t size;
-	/* Copies [offset, offset+len) to buf. 0 or -errno. */
-	int (*read)(const struct image *image, uint64_t offset, void *buf, size_t len);
-	void *ctx;
 };
 
 struct board_inputs {
@@ -38,10 +36,7 @@ struct board_ops {
 	 * everything fits. -errno and one sentence naming the thing and the remedy in why. */
 	int (*check)(const struct vm_config *config, const struct board_inputs *inputs, char *why, size_t why_size);
 	/* The guest-physical ranges that want host memory, lowest first; returns how many. */
-	unsigned (*memory_map)(const struct vm_config *config, struct board_ram {
-		gpa_t gpa;
-		uint64_t size;
-	} *ram, unsigned max);
+	unsigned (*memory_map)(const struct vm_config *config, struct board_ram *ram, unsigned max);
 	/* Makes the devices; memory slots are there, the engine's vm_init has run. */
 	int (*create)(struct vm *vm, const struct board_inputs *inputs, char *why, size_t why_size);
 	/* Loads kernel, initrd and tables, and sets the boot processor's first state. Also on every reset. */

@@ -1,0 +1,68 @@
+/* A writer of ACPI machine language (ACPI 6.4 chapter 20) into a caller's buffer.
+ *
+ * Example:
+ *     aml_device_begin(aml, "COM1");
+ *     aml_name_eisaid(aml, "_HID", "PNP0501");
+ *     aml_resources_begin(aml, "_CRS");
+ *     aml_resource_io(aml, 0x3f8, 8);
+ *     aml_resource_irq(aml, 4);
+ *     aml_resources_end(aml);
+ *     aml_end(aml);
+ *
+ * Running out of room, or nesting wrongly, sets `failed` and is reported once, by aml_finish().
+ */
+#ifndef LOADER_AML_H
+#define LOADER_AML_H
+
+#include "base/types.h"
+
+#define AML_MAX_DEPTH 8
+
+struct aml {
+	uint8_t *buf;
+	size_t size, len;
+	size_t open[AML_MAX_DEPTH]; /* where the package length of each open construct goes */
+	unsigned depth;
+	size_t resources;           /* where the resource template's bytes begin */
+	bool failed;
+};
+
+void aml_start(struct aml *aml, uint8_t *buf, size_t size);
+/* The length, or -ENOSPC (no room, or something is still open). */
+int aml_finish(struct aml *aml, size_t *len) must_check;
+
+/* Constructs that hold others, until aml_end(). A path is "\\_SB", "PWRB" or "\\_SB.PWRB"; segments have at
+ * most four characters and are padded. */
+void aml_scope_begin(struct aml *aml, const char *path);
+void aml_device_begin(struct aml *aml, const char *name);
+void aml_method_begin(struct aml *aml, const char *name, unsigned arguments, bool serialized);
+void aml_package_begin(struct aml *aml, uint8_t elements);
+void aml_if_begin(struct aml *aml); /* the predicate follows, then the body */
+void aml_end(struct aml *aml);
+
+/* Name(name, value): the value follows. */
+void aml_name(struct aml *aml, const char *name);
+void aml_integer(struct aml *aml, uint64_t value);
+void aml_string(struct aml *aml, const char *text);
+void aml_eisaid(struct aml *aml, const char *id); /* "PNP0501" */
+void aml_path(struct aml *aml, const char *path);
+
+void aml_name_integer(struct aml *aml, const char *name, uint64_t value);
+void aml_name_string(struct aml *aml, const char *name, const char *text);
+void aml_name_eisaid(struct aml *aml, const char *name, const char *id);
+
+/* A 32-bit field at the start of an I/O port region. */
+void aml_io_field32(struct aml *aml, const char *region, uint16_t port, const char *field);
+void aml_store_to_local(struct aml *aml, const char *field, unsigned local);
+void aml_local_and(struct aml *aml, unsigned local, uint64_t mask); /* an expression: Local & mask */
+void aml_notify(struct aml *aml, const char *path, uint8_t value);
+
+/* Name(name, ResourceTemplate(){...}) with the resources between begin and end. */
+void aml_resources_begin(struct aml *aml, const char *name);
+void aml_resource_io(struct aml *aml, uint16_t port, uint8_t count);
+void aml_resource_irq(struct aml *aml, unsigned irq); /* ISA: edge, active high, exclusive */
+void aml_resource_memory(struct aml *aml, uint32_t base, uint32_t size);
+void aml_resource_interrupt(struct aml *aml, uint32_t gsi, bool level, bool shared); /* active high */
+void aml_resources_end(struct aml *aml);
+
+#endif
