@@ -1,0 +1,161 @@
+/* Floating-point arithmetic on the host's SSE unit: see fp.h.
+ *
+ * A window around the instruction gives the host the guest's rounding, DAZ and FTZ with all exceptions
+ * masked, and reads the flags: everything in volatile asm, which the compiler keeps in order; no C floating
+ * point stands in between. Afterwards the control bits are the default again (the flags are nobody's: the ABI
+ * lets calls change them).
+ *
+ * Loading MXCSR costs more than most of what happens inside the window, so the common case does without: the
+ * guest's control bits are the default ones, and the flags that lie about in the host's MXCSR are set in the
+ * guest's as well. Then whatever flags there are afterwards, or-ed into the guest's, is right.
+ */
+#include "engine/interp/x86_64/fp.h"
+
+typedef float f32x4 __attribute__((vector_size(16)));
+
+static inline uint32_t store_mxcsr(void)
+{
+	uint32_t value;
+
+	__asm__ volatile("stmxcsr %0" : "=m"(value));
+	return value;
+}
+
+static inline void load_mxcsr(uint32_t value)
+{
+	__asm__ volatile("ldmxcsr %0" : : "m"(value));
+}
+
+/* Returns whether MXCSR was loaded. */
+static inline bool window_open(uint32_t mxcsr)
+{
+	const bool stale = (store_mxcsr() & ~mxcsr & MXCSR_FLAGS) != 0;
+
+	if (likely((mxcsr & ~(uint32_t)MXCSR_FLAGS) == MXCSR_DEFAULT && !stale))
+		return false;
+	load_mxcsr((mxcsr & (MXCSR_RC | MXCSR_DAZ | MXCSR_FTZ)) | MXCSR_MASKS);
+	return true;
+}
+
+static inline uint32_t window_close(bool loaded)
+{
+	const uint32_t flags = store_mxcsr() & MXCSR_FLAGS;
+
+	if (loaded)
+		load_mxcsr(MXCSR_DEFAULT | flags);
+	return flags;
+}
+
+/* Underflow is flagged for exact results too while it is unmasked, and FTZ is off then: not to be had without
+ * unmasking it here. */
+static inline bool needs_soft(uint32_t mxcsr)
+{
+	return unlikely(!(mxcsr & MXCSR_UM));
+}
+
+
+/* The registers of struct x86_state are 8-byte aligned only. */
+static inline f32x4 load(const union vec *v)
+{
+	f32x4 r;
+
+	__builtin_memcpy(&r, v, sizeof(r));
+	return r;
+}
+
+static inline void store(union vec *v, f32x4 r)
+{
+	__builtin_memcpy(v, &r, sizeof(r));
+}
+
+#define DEFINE_BINARY(name)                                                                        \
+	uint32_t fp_##name(uint32_t mxcsr, union vec *restrict d, const union vec *a, const union vec *b, \
+			   unsigned halves)                                                        \
+	{                                                                                          \
+		if (needs_soft(mxcsr))                                                             \
+			return fp_soft_##name(mxcsr, d, a, b, halves);                             \
+		const bool loaded = window_open(mxcsr);                                            \
+		for (unsigned h = 0; h < halves; h++) {                                            \
+			f32x4 x = load(&a[h]);                                                     \
+			const f32x4 y = load(&b[h]);                                               \
+			__asm__ volatile(#name " %1, %0" : "+x"(x) : "x"(y));                      \
+			store(&d[h], x);                                                           \
+		}                                                                                  \
+		return window_close(loaded);                                                       \
+	}
+/* The destination of a one-operand instruction starts as a: scalar forms keep what they do not write. */
+FP_BINARY_FNS(DEFINE_BINARY)
+FP_UNARY_FNS(DEFINE_BINARY)
+
+/* SSE4.1: immediate 4 says "by MXCSR.RC". */
+#define DEFINE_ROUND(name)                                                                         \
+	uint32_t fp_##name(uint32_t mxcsr, union vec *restrict d, const union vec *a, const union vec *b, \
+			   unsigned halves)                                                        \
+	{                                                                                          \
+		if (!__builtin_cpu_supports("sse4.1"))                                             \
+			return fp_soft_##name(mxcsr, d, a, b, halves);                             \
+		const bool loaded = window_open(mxcsr);                                            \
+		for (unsigned h = 0; h < halves; h++) {                                            \
+			f32x4 x = load(&a[h]);                                                     \
+			const f32x4 y = load(&b[h]);                                               \
+			__asm__ volatile(#name " $4, %1, %0" : "+x"(x) : "x"(y));                  \
+			store(&d[h], x);                                                           \
+		}                                                                                  \
+		return window_close(loaded);                                                       \
+	}
+FP_ROUND_FNS(DEFINE_ROUND)
+
+/* 213: x = y * x + z. Its NaN priority is x, y, z as fp.h asks. */
+#define DEFINE_FMA(name, insn)                                                                     \
+	uint32_t fp_##name(uint32_t mxcsr, union vec *restrict d, const union vec *x, const union vec *y, \
+			   const union vec *z, unsigned halves)                                    \
+	{                                                                                          \
+		if (needs_soft(mxcsr) || !__builtin_cpu_supports("fma"))                           \
+			return fp_soft_##name(mxcsr, d, x, y, z, halves);                          \
+		const bool loaded = window_open(mxcsr);                                            \
+		for (unsigned h = 0; h < halves; h++) {                                            \
+			f32x4 r = load(&x[h]);                                                     \
+			const f32x4 s = load(&y[h]), t = load(&z[h]);                              \
+			__asm__ volatile(#insn " %2, %1, %0" : "+x"(r) : "x"(s), "x"(t));          \
+			store(&d[h], r);                                                           \
+		}                                                                                  \
+		return window_close(loaded);                                                       \
+	}
+DEFINE_FMA(fmaps, vfmadd213ps)
+DEFINE_FMA(fmapd, vfmadd213pd)
+DEFINE_FMA(fmass, vfmadd213ss)
+DEFINE_FMA(fmasd, vfmadd213sd)
+
+#define DEFINE_TO_INTEGER(name, insn, type)                                                        \
+	uint32_t fp_##name(uint32_t mxcsr, uint64_t *d, const union vec *b)                        \
+	{                                                                                          \
+		const bool loaded = window_open(mxcsr);                                            \
+		const f32x4 y = load(b);                                                           \
+		type r;                                                                            \
+		__asm__ volatile(#insn " %1, %0" : "=r"(r) : "x"(y));                              \
+		*d = r;                                                                            \
+		return window_close(loaded);                                                       \
+	}
+DEFINE_TO_INTEGER(cvtss2si32, cvtss2si, uint32_t)
+DEFINE_TO_INTEGER(cvtss2si64, cvtss2si, uint64_t)
+DEFINE_TO_INTEGER(cvtsd2si32, cvtsd2si, uint32_t)
+DEFINE_TO_INTEGER(cvtsd2si64, cvtsd2si, uint64_t)
+DEFINE_TO_INTEGER(cvttss2si32, cvttss2si, uint32_t)
+DEFINE_TO_INTEGER(cvttss2si64, cvttss2si, uint64_t)
+DEFINE_TO_INTEGER(cvttsd2si32, cvttsd2si, uint32_t)
+DEFINE_TO_INTEGER(cvttsd2si64, cvttsd2si, uint64_t)
+
+#define DEFINE_FROM_INTEGER(name, insn, type)                                                      \
+	uint32_t fp_##name(uint32_t mxcsr, union vec *restrict d, const union vec *a, uint64_t b)  \
+	{                                                                                          \
+		const bool loaded = window_open(mxcsr);                                            \
+		f32x4 x = load(a);                                                                 \
+		const type y = (type)b;                                                            \
+		__asm__ volatile(#insn " %1, %0" : "+x"(x) : "r"(y));                              \
+		store(d, x);                                                                       \
+		return window_close(loaded);                                                       \
+	}
+DEFINE_FROM_INTEGER(cvtsi32ss, cvtsi2ssl, uint32_t)
+DEFINE_FROM_INTEGER(cvtsi64ss, cvtsi2ssq, uint64_t)
+DEFINE_FROM_INTEGER(cvtsi32sd, cvtsi2sdl, uint32_t)
+DEFINE_FROM_INTEGER(cvtsi64sd, cvtsi2sdq, uint64_t)
