@@ -17,6 +17,15 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 __attribute__((format(printf, 3, 4))) void log_write(enum log_level level, const char *subsystem,
 						     const char *format, ...);
+/* How log_guest() keeps a guest from filling the host's disk; the platform holds one. */
+struct log_limit {
+	_Atomic uint64_t window_ns; /* start of the running second */
+	_Atomic uint32_t count;     /* messages in it */
+	_Atomic uint32_t dropped;
+};
+/* May one more be logged at now_ns? If so *dropped is how many were swallowed since the last one. */
+bool log_limit_take(struct log_limit *limit, uint64_t now_ns, uint32_t *dropped);
+
 /* A warning that a guest can cause: at most 10 a second, the rest are counted and dropped. */
 __attribute__((format(printf, 2, 3))) void log_guest(const char *subsystem, const char *format, ...);
 

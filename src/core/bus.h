@@ -6,7 +6,8 @@
  * Regions are attached while the machine is built; look-ups then take no lock (sorted array, binary
  * search). The bus guarantees a device accesses that lie inside its region and are naturally aligned
  * and of a size within [min_size, max_size]: larger or misaligned guest accesses are split, smaller
- * reads are widened. Where nothing answers, reads give all ones and writes go nowhere.
+ * reads are widened, smaller writes are dropped. Where nothing answers, reads give all ones and writes
+ * go nowhere.
  */
 #ifndef CORE_BUS_H
 #define CORE_BUS_H
@@ -31,7 +32,8 @@ struct bus {
 	unsigned count;
 };
 
-/* -EEXIST: overlaps another region (logged by name). -ENOSPC: too many. -EINVAL. */
+/* bus_attach takes sizes 1 to 8. min_size and max_size are powers of two, size a multiple of min_size.
+ * -EEXIST: overlaps another region (logged by name). -ENOSPC: too many. -EINVAL. */
 int bus_attach(struct bus *bus, uint64_t base, uint64_t size, struct device *dev, unsigned index) must_check;
 int bus_attach_sized(struct bus *bus, uint64_t base, uint64_t size, struct device *dev, unsigned index,
 		     uint8_t min_size, uint8_t max_size) must_check;

@@ -37,4 +37,7 @@ struct device {
 /* Fills dev and adds it to vm->devices (reset order = order of registration). -ENOSPC. */
 int device_register(struct vm *vm, struct device *dev, const struct device_ops *ops, const char *id) must_check;
 
+/* Every device to its power-on state, in order of registration; no vcpu runs. */
+void devices_reset(struct vm *vm);
+
 #endif

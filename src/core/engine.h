@@ -35,7 +35,14 @@ struct engine_ops {
 	int (*run)(struct vcpu *vcpu, struct vm_exit *exit);
 
 	int (*get_state)(struct vcpu *vcpu, union arch_state *state);
+	/* Replaces everything, a half-done instruction too: the next run() is given VM_EXIT_INTERRUPTED. */
 	int (*set_state)(struct vcpu *vcpu, const union arch_state *state);
+
+	/* Optional, machine reset: what is not in arch_state (controllers inside the engine, pending events)
+	 * returns to power-on. vm_reset: I/O thread, all vcpus parked. vcpu_reset: own thread, just before
+	 * set_state. */
+	void (*vm_reset)(struct vm *vm);
+	int (*vcpu_reset)(struct vcpu *vcpu);
 
 	/* Makes run() return soon (a request bit was set first). Any thread. */
 	void (*kick)(struct vcpu *vcpu);

@@ -28,6 +28,9 @@ struct vcpu_irq_ops {
 	int (*ack)(struct vcpu *vcpu);
 	uint64_t (*get_tpr)(struct vcpu *vcpu); /* CR8, 0..15 */
 	void (*set_tpr)(struct vcpu *vcpu, uint64_t cr8);
+	/* Optional: the vcpu takes an INIT; its local APIC returns to the state after INIT (SDM 3A
+	 * 11.4.7.3). */
+	void (*init)(struct vcpu *vcpu);
 };
 
 #endif

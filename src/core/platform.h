@@ -56,6 +56,8 @@ int platform_random(void *buf, size_t len) must_check;
 /* One finished log line, without a newline. */
 bool platform_log_enabled(enum log_level level, const char *subsystem);
 void platform_log(enum log_level level, const char *subsystem, const char *text);
+/* The process's one limiter for messages that guests cause. */
+struct log_limit *platform_log_limit(void);
 /* Our own bug; see BUG(). */
 __attribute__((noreturn)) void platform_bug(const char *file, int line);
 

@@ -8,6 +8,7 @@
 #define VM_MAX_VCPUS 64
 
 struct vm;
+union arch_state; /* arch/state.h */
 
 /* Bits of vcpu->request. Set by any thread through vcpu_request(), consumed on the vcpu's thread.
  * A non-zero word makes run() return VM_EXIT_INTERRUPTED unless the engine handles the bits itself:
@@ -20,11 +21,26 @@ enum vcpu_request {
 	VCPU_REQ_PAUSE = 1u << 4,
 	VCPU_REQ_INIT = 1u << 5,  /* x86 INIT */
 	VCPU_REQ_SIPI = 1u << 6,  /* x86 start-up; vector in vcpu->sipi_vector */
-	VCPU_REQ_RESET = 1u << 7, /* machine reset: park until vm_reset has finished */
+	VCPU_REQ_RESET = 1u << 7, /* machine reset: park until it has finished (vm.h) */
 	VCPU_REQ_TIMER = 1u << 8, /* engine-private: re-read the deadline */
+	VCPU_REQ_HELD = 1u << 9,  /* private to core/reset.c: parked, the machine reset is being done */
 };
 
+/* Bits that end run(): the loop handles them. The engine takes the others itself, with
+ * vcpu_take_request(), before it looks at what they announce: a bit that is never taken would keep a
+ * halted vcpu from sleeping. */
+#define VCPU_REQ_LOOP                                                                              \
+	(VCPU_REQ_STOP | VCPU_REQ_PAUSE | VCPU_REQ_INIT | VCPU_REQ_SIPI | VCPU_REQ_RESET |         \
+	 VCPU_REQ_HELD)
+
 enum vcpu_run_state { VCPU_RUNNABLE, VCPU_HALTED, VCPU_WAIT_SIPI };
+
+/* What the loop must know of an architecture; one const table each (arch/x86_64/vcpu_hooks.c). */
+struct vcpu_arch_ops {
+	void (*init)(union arch_state *state, bool boot_cpu);    /* INIT */
+	void (*startup)(union arch_state *state, uint8_t vector); /* start-up IPI */
+	enum vcpu_run_state (*run_state)(const union arch_state *state);
+};
 
 struct vcpu_stats {
 	uint64_t exits[VM_EXIT_KIND_COUNT];
@@ -38,6 +54,11 @@ struct vcpu {
 	enum vcpu_run_state run_state; /* own thread */
 	uint8_t sipi_vector;
 	_Atomic bool in_engine;
+	_Atomic bool sleeping;         /* in platform_wait() on request */
+	_Atomic uint32_t parked;       /* 1: out of its engine, for PAUSE or RESET or for good */
+	/* The state to start from, see vcpu_power_on(); taken on the vcpu's thread. */
+	union arch_state *power_on_state;
+	_Atomic bool power_on;
 	void *engine_vcpu;             /* the engine's */
 	void *intc;                    /* struct lapic, for irq_ops */
 	void *pv;                      /* pv/'s per-vcpu state */
@@ -45,12 +66,22 @@ struct vcpu {
 	struct vcpu_stats stats;       /* own thread; read by others for statistics only */
 };
 
+/* Makes the vcpus of vm, vm->vcpu_count of them. -ENOMEM, nothing left behind. */
+int vcpus_create(struct vm *vm, unsigned count) must_check;
+void vcpus_destroy(struct vm *vm);
+
+/* Hands the vcpu the state that it starts with. For boards, before the threads start and in a machine
+ * reset: the vcpu's own thread gives it to the engine before its next instruction, so that no engine
+ * call is made from a foreign thread. Copies *state; forgets what was requested of the vcpu before, but
+ * for STOP and PAUSE. */
+void vcpu_power_on(struct vcpu *vcpu, const union arch_state *state);
+
 /* Sets bits, wakes the vcpu if it sleeps, kicks it if it is in its engine. Any thread. */
 void vcpu_request(struct vcpu *vcpu, uint32_t bits);
 /* Takes and clears the given bits. Own thread. */
 uint32_t vcpu_take_request(struct vcpu *vcpu, uint32_t bits);
 
-/* Runs until VCPU_REQ_STOP or failure. 0, or -errno after vm_stop() was called. */
+/* Runs until VCPU_REQ_STOP or failure; engine_ops.vcpu_init has succeeded on this thread. 0, or -errno after vm_stop() was called. */
 int vcpu_loop(struct vcpu *vcpu) must_check;
 
 #endif

@@ -46,6 +46,9 @@ struct mem_slot *mem_find(struct mem *mem, gpa_t gpa);
  * it calls mem_mark_written() afterwards. len may be 0. */
 void *mem_hva(struct mem *mem, gpa_t gpa, uint64_t len);
 
+/* The same for writing: NULL for ROM too. */
+void *mem_hva_writable(struct mem *mem, gpa_t gpa, uint64_t len);
+
 /* Copy in or out; ranges may span adjacent slots. 0 or -EFAULT. mem_write includes
  * mem_mark_written and refuses read-only slots. */
 int mem_read(struct mem *mem, gpa_t gpa, void *buf, size_t len) must_check;
@@ -62,7 +65,7 @@ _Atomic uint32_t *mem_page_word(struct mem *mem, gpa_t gpa);
 /* Total RAM in bytes. */
 uint64_t mem_size(const struct mem *mem);
 
-/* Dirty log: on allocates a clear bitmap (-ENOMEM); collect copies the bits of slot `index` into out
+/* Dirty log; vcpus are out of their engines while it starts or stops. On allocates a clear bitmap (-ENOMEM); collect copies the bits of slot `index` into out
  * (one bit a page, (pages+63)/64 words, caller-owned) and clears them. */
 int mem_dirty_start(struct mem *mem) must_check;
 void mem_dirty_stop(struct mem *mem);
