@@ -57,7 +57,9 @@ static int handle_mmio(struct vcpu *vcpu, struct vm_exit *exit)
 {
 	struct vm *vm = vcpu->vm;
 
-	if (exit->mmio.write)
+	if (vm->irq_ops && vm->irq_ops->mmio && vm->irq_ops->mmio(vcpu, exit))
+		;
+	else if (exit->mmio.write)
 		bus_write(&vm->mmio, exit->mmio.gpa, exit->mmio.size, exit->mmio.value);
 	else
 		exit->mmio.value = bus_read(&vm->mmio, exit->mmio.gpa, exit->mmio.size);

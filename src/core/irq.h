@@ -9,6 +9,7 @@
 
 struct vcpu;
 struct vm;
+struct vm_exit; /* core/exit.h */
 
 struct irq_line {
 	void (*set)(void *ctx, unsigned pin, int level); /* any thread; NULL: not connected */
@@ -31,6 +32,9 @@ struct vcpu_irq_ops {
 	/* Optional: the vcpu takes an INIT; its local APIC returns to the state after INIT (SDM 3A
 	 * 11.4.7.3). */
 	void (*init)(struct vcpu *vcpu);
+	/* Optional: a VM_EXIT_MMIO that nobody else has seen yet. The local APIC's page is another one for each
+	 * vcpu, so no bus can serve it. True: it was that page, and is done. */
+	bool (*mmio)(struct vcpu *vcpu, struct vm_exit *exit);
 };
 
 #endif

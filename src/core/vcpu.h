@@ -53,6 +53,7 @@ struct vcpu {
 	_Atomic uint32_t request;
 	enum vcpu_run_state run_state; /* own thread */
 	uint8_t sipi_vector;
+	_Atomic uint64_t tsc_offset;   /* x86: set by vcpu_set_tsc_offset() only, core/tsc.h */
 	_Atomic bool in_engine;
 	_Atomic bool sleeping;         /* in platform_wait() on request */
 	_Atomic uint32_t parked;       /* 1: out of its engine, for PAUSE or RESET or for good */

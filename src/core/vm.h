@@ -46,6 +46,7 @@ struct msr_handler {
 	uint32_t first, last;
 	bool (*read)(struct vcpu *vcpu, void *ctx, uint32_t index, uint64_t *value);
 	bool (*write)(struct vcpu *vcpu, void *ctx, uint32_t index, uint64_t value);
+	void (*tsc_changed)(struct vcpu *vcpu, void *ctx); /* optional: vcpu->tsc_offset is another */
 	void *ctx;
 };
 
