@@ -14,9 +14,11 @@
 #include "arch/x86_64/decode.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/state.h"
+#include "core/platform.h"
 #include "core/vm.h"
 #include "engine/interp/x86_64/sem.h"
 #include <setjmp.h>
+#include <stdatomic.h>
 
 /* ---- lazy flags ----
  * result: the last result, sign-extended to 64 bits: ZF, SF, PF come from it.
@@ -125,6 +127,12 @@ struct cpu_event {
 	uint32_t error;
 };
 
+/* What the vcpus of one VM share. */
+struct interp_vm {
+	struct lock split_lock; /* locked operations that no host atomic can do take turns */
+	sem_fn *functions[X86_OP_COUNT];
+};
+
 struct cpu {
 	struct x86_state s;
 	struct lazy_flags lf;
@@ -132,6 +140,7 @@ struct cpu {
 
 	struct vcpu *vcpu;
 	struct vm *vm;
+	struct interp_vm *shared;
 	const struct x86_cpuid_table *cpuid;
 
 	/* Derived: cpu_update_mode() after any change of CR0, CR4, EFER, CS, RFLAGS.VM/AC. */
@@ -162,6 +171,8 @@ struct cpu {
 	struct cpu_event event;
 	int delivering;          /* vector under delivery, or -1 */
 	bool delivering_exception;
+	bool fault_rip_valid;     /* INT n under delivery: a fault is reported at fault_rip */
+	uint64_t fault_rip;
 	struct vm_exit *exit;
 	bool completing;         /* the last exit's result goes to the replay log */
 	struct {
@@ -171,6 +182,7 @@ struct cpu {
 	unsigned replay_count, replay_pos;
 	const struct block *block; /* being executed */
 	const struct uop *uop;     /* last synchronised */
+	bool trap_due;             /* TF was set when the stepped instruction began */
 	uint64_t db_pending;       /* DR6 bits of a trap #DB due after this instruction */
 	struct block *scratch;     /* one-instruction block, not cached */
 };
@@ -207,6 +219,8 @@ void tlb_flush_writes(struct cpu *cpu);
 void cpu_load_linear(struct cpu *cpu, gva_t gva, void *buf, unsigned len, enum tlb_index index, unsigned seg);
 void cpu_store_linear(struct cpu *cpu, gva_t gva, const void *buf, unsigned len, enum tlb_index index, unsigned seg);
 void cpu_probe_linear(struct cpu *cpu, gva_t gva, unsigned len, enum tlb_index index, unsigned seg);
+/* Compare-and-swap where a host atomic on the TLB's address will not do: page-crossing, code pages, devices. */
+bool cpu_cas_slow(struct cpu *cpu, gva_t gva, unsigned size, void *expected, const void *desired, unsigned seg);
 /* System structures (GDT, IDT, TSS): implicit supervisor accesses. */
 uint64_t cpu_load_system(struct cpu *cpu, gva_t gva, unsigned size);
 void cpu_store_system(struct cpu *cpu, gva_t gva, unsigned size, uint64_t value);
@@ -262,7 +276,7 @@ const void *fast_end_label(void);
  * the interrupt flag. */
 bool sem_ends_block(const struct x86_insn *insn);
 
-/* op -> semantic function, or NULL (#UD) */
-sem_fn *sem_find(unsigned op);
+/* op -> semantic function; what has none stays NULL (#UD). */
+void sem_fill_table(sem_fn *functions[X86_OP_COUNT]);
 
 #endif

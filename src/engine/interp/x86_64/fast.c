@@ -50,6 +50,8 @@ enum fast_label {
 	(REG(u->base, uint64_t) + (REG(u->index, uint64_t) << u->scale) + (uint64_t)u->disp +      \
 	 REG(u->segment, uint64_t))
 
+/* A macro of its own: the macros below have a parameter named s. */
+#define RCX cpu->s.gpr[X86_RCX]
 #define SYNC()   (cpu->s.rip = base + u->offset, cpu->uop = u)
 #define UNSYNC() (cpu->s.rip = base)
 #define NEXT                                                                                       \
@@ -253,7 +255,7 @@ enum fast_label {
 	}                                                                                          \
 	L_##op##_##s##_c : {                                                                       \
 		TYPE_##s a = REG(u->dst, TYPE_##s), r = a;                                         \
-		unsigned n = (unsigned)cpu->s.gpr[X86_RCX] & (sizeof(a) * 8 - 1);                  \
+		unsigned n = (unsigned)RCX & (sizeof(a) * 8 - 1);                                   \
 		if (n)                                                                             \
 			r = lf_##op##_##s(&cpu->lf, a, n);                                         \
 		PUT_##s(u->dst, r);                                                                \
@@ -342,7 +344,7 @@ static const void *const *execute(struct cpu *cpu, struct block *block, bool onc
 #undef LABEL_ADDRESS
 	};
 	const struct uop *u;
-	uint64_t base, rip;
+	uint64_t base = 0, rip;
 	unsigned slot = INDIRECT;
 
 	if (!cpu)

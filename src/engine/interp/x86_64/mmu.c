@@ -387,6 +387,40 @@ void cpu_probe_linear(struct cpu *cpu, gva_t gva, unsigned len, enum tlb_index i
 		translate(cpu, next_page(cpu, gva), true, index);
 }
 
+bool cpu_cas_slow(struct cpu *cpu, gva_t gva, unsigned size, void *expected, const void *desired, unsigned seg)
+{
+	unsigned part = first_part(gva, size);
+	uint8_t current[16];
+	struct span spans[2];
+	bool equal;
+
+	check_canonical(cpu, gva, size, seg);
+	if (unlikely(cpu->data_tlb == TLB_CHECKED))
+		check_access(cpu, gva, size, true);
+	spans[0] = translate(cpu, gva, true, cpu->rights);
+	spans[1] = part < size ? translate(cpu, next_page(cpu, gva), true, cpu->rights) : (struct span){0};
+
+	bool ram = spans[0].hva && (part == size || spans[1].hva);
+
+	/* A device may leave the engine from within its access: no lock then, and it is the device's to be atomic. */
+	if (ram)
+		lock_take(&cpu->shared->split_lock);
+	load_span(cpu, &spans[0], current, part);
+	if (part < size)
+		load_span(cpu, &spans[1], current + part, size - part);
+	equal = !memcmp(current, expected, size);
+
+	const uint8_t *value = equal ? desired : current;
+
+	store_span(cpu, &spans[0], value, part);
+	if (part < size)
+		store_span(cpu, &spans[1], value + part, size - part);
+	if (ram)
+		lock_release(&cpu->shared->split_lock);
+	memcpy(expected, current, size);
+	return equal;
+}
+
 uint64_t cpu_load_system(struct cpu *cpu, gva_t gva, unsigned size)
 {
 	uint64_t value = 0;
