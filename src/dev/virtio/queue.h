@@ -52,15 +52,15 @@ struct virtq {
 	uint8_t *avail, *used;
 	uint16_t next_avail;    /* index of the next entry to pop */
 	uint16_t next_used;     /* index of the next used entry to publish */
-	uint16_t signalled;     /* next_used at the last virtq_signal() that was let through */
-	bool signalled_valid;
+	uint16_t signalled;     /* next_used at the last virtq_signal() */
 	bool event_idx, indirect;
 
 	_Atomic uint32_t out;   /* popped and not given back; reset sleeps on it */
 	struct work work;       /* the device's notify() for this queue, on the I/O thread */
 };
 
-/* Checks and maps the rings. 0; -EINVAL: size or alignment; -EFAULT: not in (writable) RAM. */
+/* Checks and maps the rings. 0; -EINVAL: size or alignment; -EFAULT: not in (writable) RAM; -EBUSY:
+ * chains of an earlier life are still out. */
 int virtq_start(struct virtq *queue, bool event_idx, bool indirect) must_check;
 /* Back to what a reset leaves; nothing may be out. */
 void virtq_reset(struct virtq *queue);
@@ -68,12 +68,12 @@ void virtq_reset(struct virtq *queue);
 /* Takes the next available chain. 1: there is one; 0: none (or queue not live); -EIO: the ring is
  * broken, the device has been told so. */
 int virtq_pop(struct virtq *queue, struct virtq_chain *chain) must_check;
-/* Gives a chain back as used, of which the device wrote the first `written` bytes of the writable
- * part; marks all of the writable part as written. Does not signal. */
+/* Gives a chain back as used; the device wrote the first `written` bytes of its writable part, which
+ * are marked as written. Does not signal. On a queue that is not ready any more only gives back. */
 void virtq_push(struct virtq *queue, struct virtq_chain *chain, uint32_t written);
 /* Gives back the `count` most recently popped chains as if they had never been taken. */
 void virtq_unpop(struct virtq *queue, unsigned count);
-/* Gives back a chain without an answer: the queue is not ready any more. */
+/* Gives back a chain without an answer: the device or the queue is being reset. */
 void virtq_drop(struct virtq *queue);
 
 /* For frames that fill several chains: virtq_fill() writes the used entry `ahead` places past the
@@ -97,5 +97,7 @@ size_t virtq_chain_write(struct virtq_chain *chain, uint64_t offset, const void 
 void virtq_chain_skip_out(struct virtq_chain *chain, uint64_t n);
 /* Removes the last byte of the writable part and says where it is; NULL if there is none. */
 uint8_t *virtq_chain_take_last_in(struct virtq_chain *chain, gpa_t *gpa);
+/* Marks all of the writable part as written: something may have been, how much isn't known. */
+void virtq_chain_mark(struct virtq *queue, const struct virtq_chain *chain);
 
 #endif

@@ -71,6 +71,8 @@ struct virtio_device_ops {
 	/* Optional: back to power-on; gives back the chains the device keeps. Queues are no longer ready,
 	 * chains in use by the I/O thread or a backend may still be out. Lock held. */
 	void (*reset)(struct virtio_device *dev);
+	/* Optional: one queue is being reset: gives back the chains of it that the device keeps. Lock held. */
+	void (*queue_reset)(struct virtio_device *dev, struct virtq *queue);
 	/* Optional: makes the backend finish what it has (machine reset, destruction). No lock held. */
 	void (*drain)(struct virtio_device *dev);
 	void (*destroy)(struct virtio_device *dev); /* frees dev's memory; not the backend */
@@ -115,6 +117,8 @@ static inline bool virtio_has(const struct virtio_device *dev, uint64_t feature)
 
 /* DRIVER_OK and not NEEDS_RESET. Lock held. */
 bool virtio_device_live(const struct virtio_device *dev);
+/* Asks the transport for an interrupt; queue is NULL for CONFIG. Lock held. */
+void virtio_interrupt(struct virtio_device *dev, enum virtio_interrupt why, const struct virtq *queue);
 /* The guest broke the rules: NEEDS_RESET and a configuration interrupt. Lock held. */
 void virtio_device_broken(struct virtio_device *dev, const char *why);
 /* Configuration space has changed: new generation and a configuration interrupt. Lock held. */
@@ -149,8 +153,8 @@ void virtio_notify(struct virtio_device *dev, uint32_t queue);
 /* The same on the I/O thread, at once: what a doorbell rings (ctx: struct virtq *). */
 void virtio_queue_doorbell(void *ctx);
 
-/* Machine reset: like status 0, but makes the backend finish first, so it may also be called on the
- * I/O thread. Not from within a backend's or device's own callback. */
+/* Machine reset: like status 0, but makes the backend finish first, so it runs on the I/O thread.
+ * Not from within a backend's or device's own callback. */
 void virtio_machine_reset(struct virtio_device *dev);
 /* Drains and frees. After the vcpus have stopped, and before the backend is destroyed. */
 void virtio_destroy(struct virtio_device *dev);
