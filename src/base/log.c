@@ -35,7 +35,7 @@ bool log_limit_take(struct log_limit *limit, uint64_t now_ns, uint32_t *dropped)
 	uint64_t start = atomic_load(&limit->window_ns);
 
 	/* Whoever moves the window opens it; a thread that loses the race counts in the new one. */
-	if ((start == 0 || now_ns - start >= WINDOW_NS) &&
+	if ((start == 0 || (now_ns > start && now_ns - start >= WINDOW_NS)) &&
 	    atomic_compare_exchange_strong(&limit->window_ns, &start, now_ns | 1))
 		atomic_store(&limit->count, 0);
 	if (atomic_load(&limit->count) >= WINDOW_MAX ||
