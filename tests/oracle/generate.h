@@ -1,0 +1,28 @@
+/* Makes one case: an instance of a form, placed in the code pages, and a state in which it does something:
+ * memory operands mostly point into the data pages, counts are small, divisions mostly don't overflow.
+ *
+ * Example: `generate_case(&forms.form[i], &random, &data, &test);`
+ */
+#ifndef TESTS_ORACLE_GENERATE_H
+#define TESTS_ORACLE_GENERATE_H
+
+#include "tests/oracle/encode.h"
+#include "tests/oracle/machine.h"
+
+/* The two copies of the data pages, kept equal. */
+struct data {
+	uint8_t *native, *guest;
+	uint64_t code_base;
+};
+
+struct test_case {
+	struct instance instance;
+	unsigned code_offset;
+	struct machine in;
+};
+
+void generate_case(const struct form *form, struct random *random, struct data *data, struct test_case *test);
+/* New contents for all data pages. */
+void generate_data(struct random *random, struct data *data);
+
+#endif

@@ -1,0 +1,264 @@
+/* The native side of the oracle. See native.h, native_entry.S. */
+#include "tests/oracle/native.h"
+#include <cpuid.h>
+#include <immintrin.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+struct native_context {
+	struct machine in, out;
+	uint64_t host_rsp, host_fs;
+	uint32_t mask, mxcsr, landed;
+	/* What the signal handler found. */
+	struct outcome outcome;
+	volatile sig_atomic_t running;
+};
+
+_Alignas(64) struct native_context native_context;
+
+_Static_assert(sizeof(struct xsave_image) == XSAVE_SIZE, "XSAVE layout");
+_Static_assert(sizeof(struct machine) == MACHINE_SIZE, "machine.h");
+_Static_assert(offsetof(struct machine, rip) == MACHINE_RIP, "machine.h");
+_Static_assert(offsetof(struct machine, rflags) == MACHINE_RFLAGS, "machine.h");
+_Static_assert(offsetof(struct machine, fs_base) == MACHINE_FS, "machine.h");
+_Static_assert(offsetof(struct machine, gs_base) == MACHINE_GS, "machine.h");
+_Static_assert(offsetof(struct machine, x) == MACHINE_XSAVE, "machine.h");
+_Static_assert(offsetof(struct native_context, out) == CONTEXT_OUT, "machine.h");
+_Static_assert(offsetof(struct native_context, host_rsp) == CONTEXT_HOST_RSP, "machine.h");
+_Static_assert(offsetof(struct native_context, host_fs) == CONTEXT_HOST_FS, "machine.h");
+_Static_assert(offsetof(struct native_context, mask) == CONTEXT_MASK, "machine.h");
+_Static_assert(offsetof(struct native_context, mxcsr) == CONTEXT_MXCSR, "machine.h");
+_Static_assert(offsetof(struct native_context, landed) == CONTEXT_LANDED, "machine.h");
+
+int native_enter(void);
+extern char native_return[], native_return_taken[], native_fault_return[];
+
+#define JUMP_SIZE 5u
+
+static uint64_t code_base;
+static uint8_t *code_alias, *data_alias;
+static uint64_t return_at, taken_at; /* where the two returns stand */
+
+uint64_t native_code(void)
+{
+	return code_base;
+}
+
+uint8_t *native_data(void)
+{
+	return data_alias;
+}
+
+uint8_t *native_code_alias(void)
+{
+	return code_alias;
+}
+
+__attribute__((target("fsgsbase"))) uint64_t native_fs_base(void)
+{
+	return _readfsbase_u64();
+}
+
+/* ---- the address space ---- */
+
+static bool map_fixed(uint64_t address, uint64_t size, int protection, int fd, uint64_t offset)
+{
+	void *wanted = (void *)(uintptr_t)address;
+	void *got = mmap(wanted, size, protection, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, (off_t)offset);
+
+	if (got == wanted)
+		return true;
+	perror("oracle: mmap");
+	return false;
+}
+
+static bool map_data(uint64_t address, int fd)
+{
+	return map_fixed(address, DATA_WRITABLE, PROT_READ | PROT_WRITE, fd, CODE_SIZE) &&
+	       map_fixed(address + DATA_WRITABLE, DATA_SIZE - DATA_WRITABLE, PROT_READ, fd,
+			 CODE_SIZE + DATA_WRITABLE);
+}
+
+static bool map_memory(void)
+{
+	int fd = memfd_create("oracle", 0);
+	uint8_t *alias;
+
+	if (fd < 0 || ftruncate(fd, CODE_SIZE + DATA_SIZE) < 0) {
+		perror("oracle: memfd");
+		return false;
+	}
+	alias = mmap(NULL, CODE_SIZE + DATA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (alias == MAP_FAILED) {
+		perror("oracle: mmap");
+		return false;
+	}
+	code_alias = alias;
+	data_alias = alias + CODE_SIZE;
+	/* Within reach of a 32-bit displacement from this program, whose base is random. */
+	code_base = ((uintptr_t)&native_context & ~(MIB(256) - 1)) - MIB(256);
+	return map_fixed(code_base, CODE_SIZE, PROT_READ | PROT_EXEC, fd, 0) &&
+	       map_data(code_base + HIGH_DATA_DELTA, fd) && map_data(LOW_DATA, fd);
+}
+
+/* ---- faults ---- */
+
+/* State components that the processor had in their initial configuration are not in the image. */
+static void complete_xsave(struct xsave_image *x)
+{
+	static const uint8_t zero[16];
+
+	if (!(x->xstate_bv & 1)) {
+		x->fcw = 0x37f;
+		x->fsw = x->fop = 0;
+		x->ftw = 0;
+		x->fip = x->fdp = 0;
+		memset(x->st, 0, sizeof(x->st));
+	}
+	for (unsigned i = 0; i < 16; i++) {
+		if (!(x->xstate_bv & 2))
+			memcpy(x->xmm[i], zero, 16);
+		if (!(x->xstate_bv & 4))
+			memcpy(x->ymmh[i], zero, 16);
+	}
+}
+
+static bool has_error_code(unsigned vector)
+{
+	return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
+}
+
+/* Runs with the instruction's FS base and AC flag until it has put them right. */
+__attribute__((target("fsgsbase"), optimize("no-stack-protector"))) static void
+on_fault(int signal_number, siginfo_t *info, void *raw)
+{
+	static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+				      REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+				      REG_R12, REG_R13, REG_R14, REG_R15};
+	ucontext_t *context = raw;
+	greg_t *gregs = context->uc_mcontext.gregs;
+	struct machine *out = &native_context.out;
+	struct outcome *outcome = &native_context.outcome;
+
+	__asm__ volatile("pushq $0x202; popfq" ::: "cc", "memory");
+	if (!native_context.running) {
+		signal(signal_number, SIG_DFL);
+		return;
+	}
+	out->fs_base = _readfsbase_u64();
+	out->gs_base = _readgsbase_u64();
+	_writefsbase_u64(native_context.host_fs);
+	for (unsigned i = 0; i < 16; i++)
+		out->gpr[i] = (uint64_t)gregs[order[i]];
+	out->rip = (uint64_t)gregs[REG_RIP];
+	out->rflags = (uint64_t)gregs[REG_EFL];
+	memcpy(&out->x, context->uc_mcontext.fpregs, sizeof(out->x));
+	complete_xsave(&out->x);
+	outcome->fault = true;
+	outcome->vector = (unsigned)gregs[REG_TRAPNO];
+	outcome->error = has_error_code(outcome->vector) ? (uint64_t)gregs[REG_ERR] : 0;
+	outcome->cr2 = outcome->vector == 14 ? (uint64_t)gregs[REG_CR2] : 0;
+	gregs[REG_RIP] = (greg_t)(uintptr_t)native_fault_return;
+	gregs[REG_RSP] = (greg_t)native_context.host_rsp;
+	gregs[REG_EFL] = 0x202;
+}
+
+static bool install_handlers(void)
+{
+	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+	const size_t stack_size = KIB(256);
+	stack_t stack = {.ss_sp = malloc(stack_size), .ss_size = stack_size};
+	struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+	if (!stack.ss_sp || sigaltstack(&stack, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		if (sigaction(signals[i], &action, NULL) < 0)
+			return false;
+	return true;
+}
+
+static bool has_fsgsbase(void)
+{
+	return getauxval(AT_HWCAP2) & 2;
+}
+
+static uint32_t xsave_mask(void)
+{
+	uint32_t eax, ebx, ecx, edx;
+
+	if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE))
+		return 0;
+	__asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+	return eax & 7;
+}
+
+bool native_init(void)
+{
+	native_context.mask = xsave_mask();
+	native_context.mxcsr = 0x1f80;
+	if (!has_fsgsbase() || !native_context.mask) {
+		fprintf(stderr, "oracle: this host lacks FSGSBASE or XSAVE\n");
+		return false;
+	}
+	return map_memory() && install_handlers();
+}
+
+/* ---- code ---- */
+
+static void put_jump(uint64_t at, const char *target)
+{
+	uint8_t *to = code_alias + (at - code_base);
+	int32_t distance = (int32_t)((uint64_t)(uintptr_t)target - (at + JUMP_SIZE));
+
+	to[0] = 0xe9;
+	memcpy(to + 1, &distance, sizeof(distance));
+}
+
+static bool fits(uint64_t at, uint64_t size)
+{
+	return at >= code_base && at <= code_base + CODE_SIZE - size;
+}
+
+bool native_place(const uint8_t *bytes, unsigned length, unsigned offset, uint64_t taken)
+{
+	uint64_t start = code_base + offset, end = start + length;
+
+	return_at = taken_at = 0;
+	memcpy(code_alias + offset, bytes, length);
+	if (fits(end, JUMP_SIZE)) {
+		put_jump(end, native_return);
+		return_at = end;
+	}
+	if (taken == end)
+		return return_at != 0;
+	if (!fits(taken, JUMP_SIZE) || (taken + JUMP_SIZE > start && taken < end + JUMP_SIZE))
+		return false;
+	put_jump(taken, native_return_taken);
+	taken_at = taken;
+	return true;
+}
+
+void native_run(const struct machine *in, struct machine *out, struct outcome *outcome)
+{
+	struct native_context *context = &native_context;
+
+	memcpy(&context->in, in, sizeof(*in));
+	context->in.x.xstate_bv = context->mask;
+	memset(&context->out.x.xstate_bv, 0, 64);
+	memset(&context->outcome, 0, sizeof(context->outcome));
+	context->landed = 0;
+	context->running = 1;
+	if (!native_enter())
+		context->out.rip = context->landed ? taken_at : return_at;
+	context->running = 0;
+	memcpy(out, &context->out, sizeof(*out));
+	complete_xsave(&out->x);
+	*outcome = context->outcome;
+}

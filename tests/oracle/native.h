@@ -1,0 +1,27 @@
+/* The native side: one instruction on the host's own processor.
+ *
+ * Example: `native_place(bytes, length, page_offset, taken); native_run(&in, &out, &outcome);`
+ */
+#ifndef TESTS_ORACLE_NATIVE_H
+#define TESTS_ORACLE_NATIVE_H
+
+#include "tests/oracle/machine.h"
+
+/* Maps the address space, installs the signal handlers. False with a message if the host can't. */
+bool native_init(void);
+
+uint64_t native_code(void);   /* address of the code pages */
+uint8_t *native_data(void);   /* the data pages, writable all */
+uint8_t *native_code_alias(void);
+uint64_t native_fs_base(void); /* the value that every run starts with */
+
+/* Puts the instruction's bytes at `offset` of the code pages with a return behind it (as far as it fits),
+ * and a second return at `taken` if that is an address in the code pages that the first doesn't cover.
+ * Returns whether `taken` got one (or is the end of the instruction). */
+bool native_place(const uint8_t *bytes, unsigned length, unsigned offset, uint64_t taken);
+
+/* Runs from in->rip. *out gets the state afterwards; out->rip the address reached: that of the fault, the
+ * next instruction's, or `taken`. */
+void native_run(const struct machine *in, struct machine *out, struct outcome *outcome);
+
+#endif
