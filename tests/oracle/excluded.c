@@ -1,0 +1,85 @@
+/* Operations that can't be compared natively. See excluded.h. */
+#include "tests/oracle/excluded.h"
+#include "arch/x86_64/decode.h"
+
+#define SELECTORS "loads selectors of the host's own descriptor tables"
+#define KERNEL    "enters the host's kernel"
+#define IDENTITY  "tells which processor this is, or the time"
+#define EMULATED  "emulated by the host's kernel (UMIP)"
+
+static const struct {
+	uint16_t op;
+	const char *reason;
+} excluded[] = {
+	{X86_SYSCALL, KERNEL},
+	{X86_SYSENTER, KERNEL},
+	{X86_INT, KERNEL},
+	{X86_INT1, KERNEL},
+	{X86_INT3, KERNEL},
+	{X86_INTO, KERNEL},
+	{X86_IRET, SELECTORS},
+	{X86_JMP_FAR, SELECTORS},
+	{X86_CALL_FAR, SELECTORS},
+	{X86_RET_FAR, SELECTORS},
+	{X86_MOV_SEG, SELECTORS},
+	{X86_LSS, SELECTORS},
+	{X86_LFS, SELECTORS},
+	{X86_LGS, SELECTORS},
+	{X86_LAR, SELECTORS},
+	{X86_LSL, SELECTORS},
+	{X86_VERR, SELECTORS},
+	{X86_VERW, SELECTORS},
+	{X86_SGDT, EMULATED},
+	{X86_SIDT, EMULATED},
+	{X86_SLDT, EMULATED},
+	{X86_SMSW, EMULATED},
+	{X86_STR, EMULATED},
+	{X86_CPUID, IDENTITY},
+	{X86_RDTSC, IDENTITY},
+	{X86_RDTSCP, IDENTITY},
+	{X86_RDPMC, IDENTITY},
+	{X86_RDPID, IDENTITY},
+	{X86_RDRAND, "random"},
+	{X86_RDSEED, "random"},
+	{X86_XGETBV, "the host has more state components enabled"},
+	{X86_RDPKRU, "depends on CR4.PKE"},
+	{X86_WRPKRU, "depends on CR4.PKE"},
+	{X86_VMCALL, "leaves for the hypervisor"},
+	{X86_VMMCALL, "leaves for the hypervisor"},
+	{X86_MONITOR, "privilege depends on the host's MSRs"},
+	{X86_MWAIT, "privilege depends on the host's MSRs"},
+};
+
+const char *excluded_reason(unsigned op)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(excluded); i++)
+		if (excluded[i].op == op)
+			return excluded[i].reason;
+	return NULL;
+}
+
+enum approximate approximate(unsigned op)
+{
+	switch (op) {
+	case X86_RCPPS:
+	case X86_RCPSS:
+	case X86_RSQRTPS:
+	case X86_RSQRTSS:
+	case X86_VRCPPS:
+	case X86_VRCPSS:
+	case X86_VRSQRTPS:
+	case X86_VRSQRTSS:
+		return APPROXIMATE_SINGLE;
+	case X86_F2XM1:
+	case X86_FYL2X:
+	case X86_FYL2XP1:
+	case X86_FPTAN:
+	case X86_FPATAN:
+	case X86_FSIN:
+	case X86_FCOS:
+	case X86_FSINCOS:
+		return APPROXIMATE_X87;
+	default:
+		return APPROXIMATE_NOT;
+	}
+}

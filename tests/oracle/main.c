@@ -1,0 +1,281 @@
+/* The native oracle: every user-mode instruction form, executed by the host's processor and by the interpreter
+ * on the same random state; registers, defined flags, memory, x87/SSE/AVX state and faults are compared.
+ *
+ *     oracle [--cases N] [--seed S] [--form TEXT] [--strict] [--generic] [--list]
+ *
+ * --form TEXT takes only forms whose name contains TEXT; --strict compares the flags that the manuals leave
+ * undefined as well (they differ between makers); --generic bypasses the fast paths; --list prints the
+ * forms, and why one is left out. Exit status 0: all agree; 1: not; 77: this host can't tell.
+ */
+#include "tests/oracle/compare.h"
+#include "tests/oracle/excluded.h"
+#include "tests/oracle/generate.h"
+#include "tests/oracle/guest.h"
+#include "tests/oracle/host_features.h"
+#include "tests/oracle/native.h"
+#include "arch/x86_64/state.h"
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <unistd.h>
+
+struct options {
+	unsigned long cases, seed;
+	const char *form;
+	bool strict, generic, list, verbose;
+};
+
+struct oracle {
+	struct options options;
+	struct forms forms;
+	struct guest *guest;
+	struct data data;
+	uint64_t fs_base;
+	unsigned long cases_run, forms_run, forms_failed, forms_skipped;
+};
+
+/* ---- one case ---- */
+
+static uint64_t compared_flags(const struct oracle *oracle, const struct x86_insn *insn)
+{
+	uint64_t flags = X86_FLAGS_STATUS | X86_FLAG_DF | X86_FLAG_NT | X86_FLAG_AC | X86_FLAG_ID;
+
+	return oracle->options.strict ? flags : flags & ~(uint64_t)x86_op_flags(insn->op).undefined;
+}
+
+static void print_case(const struct test_case *test, unsigned long number)
+{
+	printf("  case %lu:", number);
+	for (unsigned i = 0; i < test->instance.insn.length; i++)
+		printf(" %02x", test->instance.bytes[i]);
+	printf("  at %lx rflags %lx mxcsr %x fcw %x fsw %x\n", (unsigned long)test->in.rip,
+	       (unsigned long)test->in.rflags, test->in.x.mxcsr, test->in.x.fcw, test->in.x.fsw);
+}
+
+/* A target of a branch that can't be caught is one where the next fetch faults. */
+static void expect_fetch_fault(struct result *guest)
+{
+	bool canonical = (uint64_t)((int64_t)(guest->machine.rip << 16) >> 16) == guest->machine.rip;
+
+	guest->outcome = (struct outcome){
+		.fault = true,
+		.vector = canonical ? X86_EXC_PF : X86_EXC_GP,
+		.error = canonical ? 0x14 : 0,
+		.cr2 = canonical ? guest->machine.rip : 0,
+	};
+}
+
+static bool in_code(uint64_t address)
+{
+	return address - native_code() < CODE_SIZE;
+}
+
+/* Returns the number of differences; prints them if `print`. False in *ran: the case can't be run. */
+static unsigned run_case(struct oracle *oracle, const struct test_case *test, bool print, bool *ran)
+{
+	const struct x86_insn *insn = &test->instance.insn;
+	enum guest_way way = oracle->options.generic ? GUEST_GENERIC : GUEST_FAST;
+	struct result native, guest;
+	unsigned differences;
+	bool caught;
+
+	*ran = true;
+	guest_place(oracle->guest, test->instance.bytes, insn->length, test->code_offset);
+	guest_run(oracle->guest, way, &test->in, &guest.machine, &guest.outcome);
+	caught = native_place(test->instance.bytes, insn->length, test->code_offset, guest.machine.rip);
+	if (!guest.outcome.fault && !caught) {
+		if (in_code(guest.machine.rip)) {
+			/* A branch into itself or to the last bytes: run on, unseen. Both memories are put
+			 * right by the caller. */
+			*ran = false;
+			return 0;
+		}
+		expect_fetch_fault(&guest);
+	}
+	native_run(&test->in, &native.machine, &native.outcome);
+	differences = compare_results(insn, &test->in, &native, &guest, compared_flags(oracle, insn),
+				      print ? stdout : NULL);
+	differences += compare_data(oracle->data.native, oracle->data.guest, print ? stdout : NULL);
+	return differences;
+}
+
+/* ---- one form ---- */
+
+struct saved_data {
+	uint8_t bytes[DATA_SIZE];
+};
+
+static void restore_data(struct oracle *oracle, const uint8_t *bytes)
+{
+	memcpy(oracle->data.native, bytes, DATA_SIZE);
+	memcpy(oracle->data.guest, bytes, DATA_SIZE);
+}
+
+static unsigned long form_seed(const struct oracle *oracle, const char *name)
+{
+	unsigned long hash = oracle->options.seed;
+
+	while (*name)
+		hash = (hash ^ (unsigned char)*name++) * 0x100000001b3ul;
+	return hash;
+}
+
+static void run_form(struct oracle *oracle, const struct form *form, const char *name)
+{
+	struct random random = {form_seed(oracle, name)};
+	struct test_case test;
+	static uint8_t before[DATA_SIZE];
+	unsigned long failed = 0, shown = oracle->options.verbose ? 10 : 1;
+
+	memset(&test, 0, sizeof(test));
+	test.in.fs_base = oracle->fs_base;
+	for (unsigned long i = 0; i < oracle->options.cases; i++) {
+		bool ran;
+
+		if (i % 64 == 0)
+			generate_data(&random, &oracle->data);
+		generate_case(form, &random, &oracle->data, &test);
+		memcpy(before, oracle->data.native, DATA_SIZE);
+		oracle->cases_run++;
+		if (run_case(oracle, &test, false, &ran) == 0) {
+			if (!ran)
+				restore_data(oracle, before);
+			continue;
+		}
+		failed++;
+		restore_data(oracle, before);
+		if (failed <= shown) {
+			if (failed == 1)
+				printf("FAIL %s\n", name);
+			print_case(&test, i);
+			(void)run_case(oracle, &test, true, &ran);
+			restore_data(oracle, before);
+		}
+	}
+	oracle->forms_run++;
+	if (failed) {
+		oracle->forms_failed++;
+		printf("  %lu of %lu cases of %s differ\n", failed, oracle->options.cases, name);
+	}
+}
+
+static bool touches_selectors(const struct form *form)
+{
+	return form->key.op == X86_POP && form->key.operand[0].kind == X86_OPND_SEG;
+}
+
+/* Why a form is not run, or NULL. */
+static const char *skip_reason(const struct oracle *oracle, const struct form *form)
+{
+	enum x86_feature feature = x86_op_feature(form->key.op);
+
+	if (touches_selectors(form))
+		return "loads selectors of the host's own descriptor tables";
+	if (excluded_reason(form->key.op))
+		return excluded_reason(form->key.op);
+	if (!guest_offers(oracle->guest, feature))
+		return "not offered to guests";
+	if (!host_has_feature(feature))
+		return "the host's processor lacks it";
+	return NULL;
+}
+
+static void visit_form(struct oracle *oracle, const struct form *form)
+{
+	char name[128];
+	const char *reason;
+
+	form_name(&form->key, name, sizeof(name));
+	if (oracle->options.form && !strstr(name, oracle->options.form))
+		return;
+	reason = skip_reason(oracle, form);
+	if (oracle->options.list)
+		printf("%s%s%s\n", name, reason ? ": skipped, " : "", reason ? reason : "");
+	if (reason) {
+		oracle->forms_skipped++;
+		return;
+	}
+	if (!oracle->options.list)
+		run_form(oracle, form, name);
+}
+
+/* ---- the program ---- */
+
+/* Addresses depend on where this program is loaded: the same seed is the same run only at one place. */
+static void fix_addresses(char **argv)
+{
+	int persona = personality(0xffffffff);
+
+	if (persona < 0 || persona & ADDR_NO_RANDOMIZE || personality((unsigned long)persona | ADDR_NO_RANDOMIZE) < 0)
+		return;
+	execv("/proc/self/exe", argv);
+}
+
+static int parse(struct options *options, int argc, char **argv)
+{
+	static const struct option table[] = {
+		{"cases", required_argument, NULL, 'c'},
+		{"seed", required_argument, NULL, 's'},
+		{"form", required_argument, NULL, 'f'},
+		{"strict", no_argument, NULL, 'S'},
+		{"generic", no_argument, NULL, 'g'},
+		{"list", no_argument, NULL, 'l'},
+		{"verbose", no_argument, NULL, 'v'},
+		{0},
+	};
+	int choice;
+
+	while ((choice = getopt_long(argc, argv, "", table, NULL)) != -1) {
+		switch (choice) {
+		case 'c':
+			options->cases = strtoul(optarg, NULL, 0);
+			break;
+		case 's':
+			options->seed = strtoul(optarg, NULL, 0);
+			break;
+		case 'f':
+			options->form = optarg;
+			break;
+		case 'S':
+			options->strict = true;
+			break;
+		case 'g':
+			options->generic = true;
+			break;
+		case 'l':
+			options->list = true;
+			break;
+		case 'v':
+			options->verbose = true;
+			break;
+		default:
+			return 2;
+		}
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct oracle oracle = {.options = {.cases = 2000, .seed = 1}};
+
+	fix_addresses(argv);
+	if (parse(&oracle.options, argc, argv))
+		return 2;
+	if (!native_init())
+		return 77;
+	oracle.guest = guest_create(native_code());
+	if (!oracle.guest)
+		return 1;
+	oracle.data = (struct data){native_data(), guest_data(oracle.guest), native_code()};
+	oracle.fs_base = native_fs_base();
+	forms_enumerate(&oracle.forms);
+	for (unsigned i = 0; i < oracle.forms.count; i++)
+		visit_form(&oracle, &oracle.forms.form[i]);
+	printf("%lu forms, %lu cases, %lu forms differ, %lu forms skipped (--list says why)\n", oracle.forms_run,
+	       oracle.cases_run, oracle.forms_failed, oracle.forms_skipped);
+	forms_free(&oracle.forms);
+	guest_destroy(oracle.guest);
+	return oracle.forms_failed ? 1 : 0;
+}
