@@ -20,7 +20,7 @@ uint8_t *guest_data(struct guest *guest);
 /* The guest is offered this feature (enum x86_feature). */
 bool guest_offers(const struct guest *guest, unsigned feature);
 /* The interpreter knows this operation. */
-bool guest_knows(unsigned op);
+bool guest_knows(const struct guest *guest, unsigned op);
 
 void guest_place(struct guest *guest, const uint8_t *bytes, unsigned length, unsigned offset);
 void guest_run(struct guest *guest, enum guest_way way, const struct machine *in, struct machine *out,

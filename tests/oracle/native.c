@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ struct native_context {
 	/* What the signal handler found. */
 	struct outcome outcome;
 	volatile sig_atomic_t running;
+	volatile unsigned long runs, runs_at_tick; /* for the watchdog */
 };
 
 _Alignas(64) struct native_context native_context;
@@ -44,6 +46,7 @@ extern char native_return[], native_return_taken[], native_fault_return[];
 static uint64_t code_base;
 static uint8_t *code_alias, *data_alias;
 static uint64_t return_at, taken_at; /* where the two returns stand */
+static uint64_t placed_at, placed_length; /* what stands in the code pages: offset, bytes */
 
 uint64_t native_code(void)
 {
@@ -148,7 +151,12 @@ on_fault(int signal_number, siginfo_t *info, void *raw)
 
 	__asm__ volatile("pushq $0x202; popfq" ::: "cc", "memory");
 	if (!native_context.running) {
-		signal(signal_number, SIG_DFL);
+		if (signal_number != SIGALRM)
+			signal(signal_number, SIG_DFL);
+		return;
+	}
+	if (signal_number == SIGALRM && native_context.runs != native_context.runs_at_tick) {
+		native_context.runs_at_tick = native_context.runs;
 		return;
 	}
 	out->fs_base = _readfsbase_u64();
@@ -161,7 +169,7 @@ on_fault(int signal_number, siginfo_t *info, void *raw)
 	memcpy(&out->x, context->uc_mcontext.fpregs, sizeof(out->x));
 	complete_xsave(&out->x);
 	outcome->fault = true;
-	outcome->vector = (unsigned)gregs[REG_TRAPNO];
+	outcome->vector = signal_number == SIGALRM ? NATIVE_HANG : (unsigned)gregs[REG_TRAPNO];
 	outcome->error = has_error_code(outcome->vector) ? (uint64_t)gregs[REG_ERR] : 0;
 	outcome->cr2 = outcome->vector == 14 ? (uint64_t)gregs[REG_CR2] : 0;
 	gregs[REG_RIP] = (greg_t)(uintptr_t)native_fault_return;
@@ -171,9 +179,10 @@ on_fault(int signal_number, siginfo_t *info, void *raw)
 
 static bool install_handlers(void)
 {
-	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGALRM};
 	const size_t stack_size = KIB(256);
 	stack_t stack = {.ss_sp = malloc(stack_size), .ss_size = stack_size};
+	const struct itimerval watchdog = {{1, 0}, {1, 0}};
 	struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
 	if (!stack.ss_sp || sigaltstack(&stack, NULL) < 0)
@@ -181,7 +190,7 @@ static bool install_handlers(void)
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		if (sigaction(signals[i], &action, NULL) < 0)
 			return false;
-	return true;
+	return setitimer(ITIMER_REAL, &watchdog, NULL) == 0;
 }
 
 static bool has_fsgsbase(void)
@@ -226,10 +235,33 @@ static bool fits(uint64_t at, uint64_t size)
 	return at >= code_base && at <= code_base + CODE_SIZE - size;
 }
 
+#define BREAKPOINT 0xcc
+
+static void clear_code(uint64_t offset, uint64_t length)
+{
+	if (offset + length > CODE_SIZE)
+		length = CODE_SIZE - offset;
+	memset(code_alias + offset, BREAKPOINT, length);
+}
+
+/* Nothing is left for a wild jump to run. */
+static void forget_placed(void)
+{
+	if (!placed_length)
+		clear_code(0, CODE_SIZE);
+	else
+		clear_code(placed_at, placed_length);
+	if (taken_at)
+		clear_code(taken_at - code_base, JUMP_SIZE);
+}
+
 bool native_place(const uint8_t *bytes, unsigned length, unsigned offset, uint64_t taken)
 {
 	uint64_t start = code_base + offset, end = start + length;
 
+	forget_placed();
+	placed_at = offset;
+	placed_length = length + JUMP_SIZE;
 	return_at = taken_at = 0;
 	memcpy(code_alias + offset, bytes, length);
 	if (fits(end, JUMP_SIZE)) {
@@ -254,6 +286,7 @@ void native_run(const struct machine *in, struct machine *out, struct outcome *o
 	memset(&context->out.x.xstate_bv, 0, 64);
 	memset(&context->outcome, 0, sizeof(context->outcome));
 	context->landed = 0;
+	context->runs++;
 	context->running = 1;
 	if (!native_enter())
 		context->out.rip = context->landed ? taken_at : return_at;

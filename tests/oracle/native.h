@@ -7,6 +7,8 @@
 
 #include "tests/oracle/machine.h"
 
+#define NATIVE_HANG 254 /* outcome.vector: the watchdog ended the run */
+
 /* Maps the address space, installs the signal handlers. False with a message if the host can't. */
 bool native_init(void);
 
