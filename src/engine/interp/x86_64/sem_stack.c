@@ -37,7 +37,7 @@ static void pop_segment(struct cpu *cpu, const struct x86_insn *insn, unsigned s
 	cpu_load_segment(cpu, seg, (uint16_t)value);
 	cpu->s.gpr[X86_RSP] = kept | ((rsp + insn->opsize) & mask);
 	if (seg == X86_SS)
-		cpu->s.interrupt_shadow = true;
+		cpu->shadow_rip = sem_next_rip(cpu, insn);
 }
 
 void sem_pop(struct cpu *cpu, const struct x86_insn *insn)

@@ -87,8 +87,8 @@ static void repeat(struct cpu *cpu, const struct x86_insn *insn, struct string *
 		if (stopped(string))
 			break;
 		if (budget == 0 && left) {
-			set_compare_flags(cpu, string);
-			cpu_restart(cpu);
+			cpu_repeat(cpu);
+			break;
 		}
 	}
 	set_compare_flags(cpu, string);
