@@ -68,6 +68,8 @@ struct char_backend_ops {
 	size_t (*write)(struct char_backend *backend, const void *buf, size_t len);
 	/* The device has room for input again. */
 	void (*resume)(struct char_backend *backend);
+	/* Optional: a program in the guest has opened or closed its end; all its output is written. */
+	void (*guest_open)(struct char_backend *backend, bool open);
 	void (*destroy)(struct char_backend *backend); /* flushes */
 };
 struct char_backend {
