@@ -247,7 +247,7 @@ static int microvm_create(struct vm *vm, const struct board_inputs *inputs, char
 		return -ENOMEM;
 	}
 	vm->board_data = board;
-	vm->arch_ops = &x86_vcpu_arch_ops;
+	vm->arch_ops = &x86_vcpu_ops;
 	x86_cpuid_build(&board->cpuid, vm->vcpu_count, TSC_HZ);
 	vm->cpuid = &board->cpuid;
 	if (vm->engine->cpuid_filter)
