@@ -1,0 +1,36 @@
+/* Host memory for the guest's RAM: reserved, zeroed on first touch, between guard pages.
+ *
+ *     | no access, 2 MiB | RAM of one range, 2 MiB aligned, rounded up to a page | no access, 2 MiB |
+ *
+ * An access of ours that runs off a range by mistake, by less than the guard, is a crash and not a leak.
+ *
+ * Example:
+ *     struct guest_memory memory = {0};
+ *     r = guest_memory_add(&memory, &vm->mem, 0, MIB(512), GUEST_MEMORY_HUGE, why, sizeof(why));
+ *     ...
+ *     guest_memory_destroy(&memory);          // after vm_destroy()
+ */
+#ifndef HOST_LINUX_MEMORY_H
+#define HOST_LINUX_MEMORY_H
+
+#include "base/types.h"
+#include "mem/mem.h"
+
+enum guest_memory_flags {
+	GUEST_MEMORY_HUGE = 1u << 0, /* ask for huge pages: faster, and RAM is used in steps of 2 MiB */
+};
+
+struct guest_memory {
+	struct {
+		void *base;  /* with the guards */
+		size_t size;
+	} ranges[MEM_MAX_SLOTS];
+	unsigned count;
+};
+
+/* Maps host memory for [gpa, gpa+size) and adds it to mem as RAM. 0, or -errno with one sentence in why. */
+int guest_memory_add(struct guest_memory *memory, struct mem *mem, gpa_t gpa, uint64_t size, unsigned flags,
+		     char *why, size_t why_size) must_check;
+void guest_memory_destroy(struct guest_memory *memory);
+
+#endif
