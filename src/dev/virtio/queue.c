@@ -342,16 +342,24 @@ void virtq_disable_notify(struct virtq *queue)
 		used_store(queue, RING_FLAGS, USED_F_NO_NOTIFY);
 }
 
-bool virtq_enable_notify(struct virtq *queue)
+bool virtq_enable_notify_beyond(struct virtq *queue, unsigned enough)
 {
+	uint16_t event = (uint16_t)(queue->next_avail + enough);
+
 	if (!queue->ready || !virtio_device_live(queue->dev))
 		return false;
 	if (queue->event_idx)
-		used_store(queue, avail_event_offset(queue), queue->next_avail);
+		used_store(queue, avail_event_offset(queue), event);
 	else
 		used_store(queue, RING_FLAGS, 0);
+	/* The driver writes the index and then looks at the event: the other half of virtq_signal(). */
 	atomic_thread_fence(memory_order_seq_cst);
-	return shared_load(queue->avail, RING_IDX) != queue->next_avail;
+	return shared_load(queue->avail, RING_IDX) != event;
+}
+
+bool virtq_enable_notify(struct virtq *queue)
+{
+	return virtq_enable_notify_beyond(queue, 0);
 }
 
 /* ---- the bytes of a chain ---- */

@@ -88,6 +88,8 @@ void virtq_signal(struct virtq *queue);
  * meanwhile: look again instead of waiting for a kick. */
 void virtq_disable_notify(struct virtq *queue);
 bool virtq_enable_notify(struct virtq *queue) must_check;
+/* The same for a device that found `enough` chains available and needs more than those. */
+bool virtq_enable_notify_beyond(struct virtq *queue, unsigned enough) must_check;
 
 /* Copies from the readable part at offset; returns the bytes copied (less at the end). */
 size_t virtq_chain_read(const struct virtq_chain *chain, uint64_t offset, void *buf, size_t len);
