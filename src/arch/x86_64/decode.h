@@ -18,8 +18,20 @@
  *   - moves to and from special registers X86_MOV_CR MOV_DR MOV_SEG (operands say which way);
  *   - width families by opsize: X86_CBW (CWDE, CDQE), X86_CWD (CDQ, CQO), X86_PUSHA, POPA, PUSHF, POPF,
  *     IRET, ENTER, LEAVE;
- *   - no-operations: X86_NOP (incl. hint space 0f 18..1f, endbr), X86_PAUSE.
- * Operands are the explicit ones in the SDM's order, destination first. Implicit ones are not listed.
+ *   - no-operations: X86_NOP (incl. hint space 0f 18..1f, endbr), X86_PAUSE;
+ *   - the SDM's spelling decides where size is part of the name: X86_MOVD/MOVQ, PEXTRD/PEXTRQ,
+ *     CMPXCHG8B/CMPXCHG16B; but X86_FXSAVE, XSAVE... also for FXSAVE64 (opsize 8).
+ * Operands are the explicit ones in the SDM's order, destination first. Implicit ones are not listed:
+ *   - string instructions and XLAT have none, mem.seg is the segment of the rSI (XLAT: rBX) side; so it
+ *     is for MASKMOVQ, MASKMOVDQU and MONITOR, and addrsize says which of SI, ESI, RSI;
+ *   - x87: FADD m32 has the memory operand alone, FADD ST(0),ST(i) both, FXCH and FCOM the ST(i);
+ *   - shifts by one have an immediate 1, by CL the register CL; IN and OUT have AL/AX/EAX and DX;
+ *     BLENDVPS, PBLENDVB, SHA256RNDS2 have XMM0 as operand 2.
+ * Sizes of vector registers: the bytes read or written. ADDSS xmm, xmm has 4 and 4; VADDSS 16, 16 and 4;
+ * MOVSS xmm, m32 16 (it clears the rest) and 4. Sizes below 16 are XMM registers, 32 is YMM.
+ * Immediates are extended to operand.size bytes, the bits above are 0.
+ * What depends on the guest's features or mode is the engine's: TZCNT, LZCNT without the feature are BSF
+ * and BSR; VEX is #UD in real and virtual-8086 mode; MOV to CR8; SYSCALL and SYSENTER by vendor and mode.
  */
 #ifndef ARCH_X86_64_DECODE_H
 #define ARCH_X86_64_DECODE_H
@@ -28,7 +40,7 @@
 
 enum x86_op {
 	X86_INVALID,
-#define INSN_OP(name) X86_##name,
+#define INSN_OP(name, feature, flags) X86_##name,
 #include "arch/x86_64/ops.def"
 #undef INSN_OP
 	X86_OP_COUNT
@@ -99,6 +111,7 @@ struct x86_insn {
 	uint8_t operand_count;
 	uint8_t opcode;    /* last opcode byte, for x87's FOP and traces */
 	uint8_t modrm;     /* 0 when there is none */
+	uint8_t feature;   /* enum x86_feature of this form, e.g. AVX2 for a YMM VPADDB; see x86_op_feature() */
 	struct x86_operand operand[4];
 	struct x86_mem mem;
 	uint64_t imm;
@@ -117,7 +130,9 @@ int x86_decode(struct x86_insn *insn, const uint8_t *bytes, size_t available, en
 /* "ADDPS" */
 const char *x86_op_name(unsigned op);
 
-/* The CPUID feature an instruction belongs to (the extension column of the table). */
+/* The CPUID feature an operation belongs to: of VEX instructions the 128-bit form's. x86_insn.feature is
+ * more exact (256-bit integer forms are AVX2, VAES, VPCLMULQDQ), so check that one. VEX forms of AES,
+ * PCLMULQDQ, GFNI, F16C, FMA and AVX2 need AVX as well: the gate for VEX instructions. */
 enum x86_feature {
 	X86_FEATURE_BASE, /* always there on x86-64 incl. x87, MMX, SSE, SSE2, FXSR, SYSCALL */
 	X86_FEATURE_SSE3, X86_FEATURE_SSSE3, X86_FEATURE_SSE4_1, X86_FEATURE_SSE4_2, X86_FEATURE_SSE4A,
