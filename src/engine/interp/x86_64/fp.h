@@ -69,6 +69,9 @@ FP_FMA_FNS(FP_DECLARE_FMA)
 FP_TO_INTEGER_FNS(FP_DECLARE_TO_INTEGER)
 FP_FROM_INTEGER_FNS(FP_DECLARE_FROM_INTEGER)
 
+/* F16C's formats, 64 bits of each half on the binary16 side; by softfp on every host. */
+fp_fn fp_cvtph2ps, fp_cvtps2ph;
+
 /* ---- for the semantic functions (fp.c) ---- */
 /* Accounts for the flags of an operation: drops those after the computation if one before it is unmasked (SDM 1
  * 11.5.3), then sem_mxcsr_flags. Does not return if that raises. Call before the result is written. */

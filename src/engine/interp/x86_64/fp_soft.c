@@ -124,6 +124,29 @@ DEFINE(cvtpd2ps, CLEARED EACH(uint32_t, u32, 2, softfp_f64_to_f32(&fp, b[h].u64[
 DEFINE(cvtss2sd, EACH(uint64_t, u64, 1, softfp_f32_to_f64(&fp, b[h].u32[i])))
 DEFINE(cvtsd2ss, EACH(uint32_t, u32, 1, softfp_f64_to_f32(&fp, b[h].u64[i])))
 
+/* binary16 has no DAZ and no FTZ, and its denormals raise nothing (SDM 2, VCVTPH2PS and VCVTPS2PH). */
+uint32_t fp_cvtph2ps(uint32_t mxcsr, union vec *restrict d, const union vec *a, const union vec *b, unsigned halves)
+{
+	struct softfp fp = environment(mxcsr & ~(uint32_t)(MXCSR_DAZ | MXCSR_FTZ));
+
+	for (unsigned h = 0; h < halves; h++)
+		for (unsigned i = 0; i < 4; i++)
+			d[h].u32[i] = softfp_f16_to_f32(&fp, b[h].u16[i]);
+	return fp.flags & ~(uint32_t)MXCSR_DE;
+}
+
+uint32_t fp_cvtps2ph(uint32_t mxcsr, union vec *restrict d, const union vec *a, const union vec *b, unsigned halves)
+{
+	struct softfp fp = environment(mxcsr & ~(uint32_t)MXCSR_FTZ);
+
+	for (unsigned h = 0; h < halves; h++) {
+		d[h] = (union vec){ 0 };
+		for (unsigned i = 0; i < 4; i++)
+			d[h].u16[i] = softfp_f32_to_f16(&fp, b[h].u32[i]);
+	}
+	return fp.flags;
+}
+
 #define DEFINE_TO_INTEGER(name, from, lane, to, type, truncate)                                    \
 	uint32_t fp_soft_##name(uint32_t mxcsr, uint64_t *d, const union vec *b)                   \
 	{                                                                                          \
