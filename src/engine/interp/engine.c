@@ -8,6 +8,7 @@
 #include "base/string.h"
 #include "core/engine.h"
 #include "core/platform.h"
+#include "core/tsc.h"
 #include "arch/state.h"
 #include "engine/interp/interp.h"
 #include "engine/interp/x86_64/cpu.h"
@@ -111,6 +112,7 @@ static int interp_set_state(struct vcpu *vcpu, const union arch_state *state)
 	cpu->shadow_rip = state->x86.interrupt_shadow ? state->x86.rip : ~0ull;
 	cpu_set_rflags(cpu, state->x86.rflags);
 	tlb_flush(cpu, true);
+	vcpu_set_tsc_offset(vcpu, cpu->s.tsc_offset);
 	return 0;
 }
 

@@ -335,6 +335,8 @@ static void sem_wrmsr(struct cpu *cpu, const struct x86_insn *insn)
 	default:
 		raise_error(cpu, X86_EXC_GP, 0);
 	}
+	if (cpu->s.tsc_offset != cpu->vcpu->tsc_offset)
+		vcpu_set_tsc_offset(cpu->vcpu, cpu->s.tsc_offset);
 	if ((efer ^ cpu->s.efer) & X86_EFER_NXE)
 		tlb_flush(cpu, true);
 	cpu_update_mode(cpu);
