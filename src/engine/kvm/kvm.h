@@ -1,0 +1,43 @@
+/* The `kvm` engine: Linux's /dev/kvm with its in-kernel interrupt controllers.
+ *
+ * Shared by the architecture folders; engine.c is generic, x86_64/ knows registers and CPUID.
+ */
+#ifndef ENGINE_KVM_KVM_H
+#define ENGINE_KVM_KVM_H
+
+#include "core/engine.h"
+#include "core/vm.h"
+#include <linux/kvm.h>
+
+#define KVM_FIRST_IRQFD_GSI 16
+#define KVM_GSI_COUNT       24
+
+struct kvm_vm {
+	int kvm_fd, vm_fd;
+	size_t run_size;
+	/* An eventfd each for the GSIs that only virtio uses (edges): -1 where there is none. */
+	int irqfd[KVM_GSI_COUNT];
+	int doorbells[64]; /* eventfds of ioeventfd */
+	unsigned doorbell_count;
+	struct kvm_cpuid2 *supported;
+};
+
+struct kvm_vcpu {
+	int fd;
+	struct kvm_run *run;
+	unsigned io_done;   /* string I/O: elements already handed out */
+	bool io_pending;    /* the exit handed out last wants its result back */
+	char reason[96];    /* VM_EXIT_FAIL */
+};
+
+extern const struct engine_ops kvm_engine;
+
+/* x86_64/ */
+int kvm_arch_vm_init(struct vm *vm, char *why, size_t why_size) must_check;
+int kvm_arch_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size) must_check;
+int kvm_arch_get_state(struct vcpu *vcpu, union arch_state *state) must_check;
+int kvm_arch_set_state(struct vcpu *vcpu, const union arch_state *state) must_check;
+void kvm_arch_cpuid_filter(struct vm *vm);
+uint64_t kvm_arch_tsc_hz(struct vm *vm);
+
+#endif
