@@ -113,9 +113,10 @@ struct block_cache {
 enum cpu_leave { LEAVE_NONE, LEAVE_EXCEPTION, LEAVE_EXIT, LEAVE_RESTART };
 
 enum cpu_event_kind {
-	EVENT_EXCEPTION,     /* fault or trap of an instruction, also #DB, #BP by INT3? see below */
+	EVENT_EXCEPTION,     /* fault: saves RF */
+	EVENT_TRAP,          /* #DB after an instruction: single-step, data breakpoint, task switch */
 	EVENT_SOFTWARE,      /* INT n, INT3, INTO: rip is already the next instruction's */
-	EVENT_INT1,
+	EVENT_INT1,          /* INT1: as EVENT_SOFTWARE, but without the check of the gate's DPL */
 	EVENT_EXTERNAL,      /* interrupt */
 	EVENT_NMI,
 };

@@ -30,7 +30,7 @@ static uint64_t saved_flags(struct cpu *cpu, const struct cpu_event *event)
 {
 	uint64_t flags = cpu_rflags(cpu);
 
-	if (event->kind == EVENT_EXCEPTION && event->vector != X86_EXC_DB && event->vector != X86_EXC_DF)
+	if (event->kind == EVENT_EXCEPTION && event->vector != X86_EXC_DF)
 		flags |= X86_FLAG_RF;
 	return flags;
 }
@@ -233,7 +233,7 @@ static void deliver_protected(struct cpu *cpu, const struct cpu_event *event)
 
 void cpu_deliver_event(struct cpu *cpu, const struct cpu_event *event)
 {
-	if (event->kind == EVENT_EXCEPTION && event->vector == X86_EXC_DB)
+	if (event->vector == X86_EXC_DB && event->kind != EVENT_SOFTWARE)
 		cpu->s.dr7 &= ~(1ull << 13); /* GD */
 	if (!(cpu->s.cr0 & X86_CR0_PE))
 		deliver_real(cpu, event);

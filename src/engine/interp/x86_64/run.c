@@ -161,17 +161,17 @@ static void deliver(struct cpu *cpu)
 			   cpu->vcpu->index, event.vector, event.error, (unsigned long)cpu->s.rip,
 			   (unsigned long)cpu->s.cr2, (unsigned long)cpu->s.gpr[X86_RSP], cpu->cpl, (int)event.kind);
 	cpu->delivering = event.vector;
-	cpu->delivering_exception = event.kind == EVENT_EXCEPTION || event.kind == EVENT_INT1;
+	cpu->delivering_exception = event.kind == EVENT_EXCEPTION || event.kind == EVENT_TRAP;
 	cpu->s.activity = X86_ACTIVE;
 	cpu->shadow_rip = ~0ull;
 	cpu_deliver_event(cpu, &event);
 	cpu->delivering = -1;
 }
 
-static void debug_trap(struct cpu *cpu, uint64_t bits)
+static void debug_event(struct cpu *cpu, enum cpu_event_kind kind, uint64_t bits)
 {
 	cpu->s.dr6 |= bits;
-	cpu->event = (struct cpu_event){.kind = EVENT_EXCEPTION, .vector = X86_EXC_DB};
+	cpu->event = (struct cpu_event){.kind = kind, .vector = X86_EXC_DB};
 	cpu->leave = LEAVE_EXCEPTION;
 }
 
@@ -236,7 +236,7 @@ static bool code_breakpoint(struct cpu *cpu)
 	}
 	if (!hits)
 		return false;
-	debug_trap(cpu, hits);
+	debug_event(cpu, EVENT_EXCEPTION, hits);
 	return true;
 }
 
@@ -250,7 +250,7 @@ static void step_done(struct cpu *cpu)
 	cpu->trap_due = false;
 	if (!cpu->db_pending || cpu->shadow_rip == cpu->s.rip)
 		return;
-	debug_trap(cpu, cpu->db_pending);
+	debug_event(cpu, EVENT_TRAP, cpu->db_pending);
 	cpu->db_pending = 0;
 	cpu->leave = LEAVE_NONE;
 	deliver(cpu);
@@ -376,7 +376,7 @@ static void restarted(struct cpu *cpu)
 	cpu->leave = LEAVE_NONE;
 	if (!cpu->trap_due || !(cpu->s.rflags & X86_FLAG_TF))
 		return;
-	debug_trap(cpu, DR6_BS);
+	debug_event(cpu, EVENT_TRAP, DR6_BS);
 }
 
 int interp_x86_run(struct vcpu *vcpu, struct vm_exit *exit)
