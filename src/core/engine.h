@@ -61,6 +61,8 @@ struct engine_ops {
 	int (*doorbell_attach)(struct vm *vm, struct doorbell *doorbell);
 	/* Optional: CPUID leaves the engine can give; filters the table of arch/x86_64/cpuid.h. */
 	void (*cpuid_filter)(struct vm *vm);
+	/* Optional, x86: the frequency of the TSC that guests of this engine see, in Hz; 0 or no hook: vm_tsc()'s. */
+	uint64_t (*tsc_hz)(struct vm *vm);
 	/* Optional: guest instructions executed so far by this vcpu (statistics). */
 	uint64_t (*instructions)(const struct vcpu *vcpu);
 };

@@ -32,6 +32,7 @@
 #include "base/fmt.h"
 #include "base/string.h"
 #include "core/platform.h"
+#include "core/tsc.h"
 #include "dev/irq/irqchip.h"
 #include "dev/misc/acpi_pm.h"
 #include "dev/misc/debugexit.h"
@@ -45,12 +46,11 @@
 #include "dev/virtio/mmio.h"
 #include "dev/virtio/virtio.h"
 #include "loader/loader.h"
+#include "pv/kvm_clock.h"
 
 #define MIN_MEMORY      MIB(2)
 #define MAX_MEMORY      GIB(512)
 #define DEBUG_EXIT_PORT 0xf4
-/* Guest TSC ticks are nanoseconds, unless the engine has a TSC of its own (cpuid_filter changes it). */
-#define TSC_HZ          1000000000u
 
 /* BIOS data area */
 #define BDA_EBDA_SEGMENT 0x40e
@@ -236,6 +236,14 @@ static int create_legacy(struct vm *vm, const struct board_inputs *inputs, struc
 	return r;
 }
 
+/* The engine's own counter, where it has one. */
+static uint64_t tsc_hz(struct vm *vm)
+{
+	uint64_t hz = vm->engine->tsc_hz ? vm->engine->tsc_hz(vm) : 0;
+
+	return hz ? hz : X86_TSC_HZ_DEFAULT;
+}
+
 static int microvm_create(struct vm *vm, const struct board_inputs *inputs, char *why, size_t why_size)
 {
 	struct microvm *board = platform_alloc(sizeof(*board));
@@ -248,12 +256,14 @@ static int microvm_create(struct vm *vm, const struct board_inputs *inputs, char
 	}
 	vm->board_data = board;
 	vm->arch_ops = &x86_vcpu_ops;
-	x86_cpuid_build(&board->cpuid, vm->vcpu_count, TSC_HZ);
+	x86_cpuid_build(&board->cpuid, vm->vcpu_count, tsc_hz(vm));
 	vm->cpuid = &board->cpuid;
 	if (vm->engine->cpuid_filter)
 		vm->engine->cpuid_filter(vm);
 
 	r = irqchip_create(vm, &chip);
+	if (!r)
+		r = kvm_clock_create(vm);
 	if (!r)
 		r = create_legacy(vm, inputs, chip);
 	if (!r)

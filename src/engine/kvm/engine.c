@@ -442,4 +442,5 @@ const struct engine_ops kvm_engine = {
 	.irq_set = kvm_irq_set,
 	.msi_send = kvm_msi_send,
 	.cpuid_filter = kvm_arch_cpuid_filter,
+	.tsc_hz = kvm_arch_tsc_hz,
 };
