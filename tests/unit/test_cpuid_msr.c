@@ -149,6 +149,11 @@ static void frequencies(void **ctx)
 	x86_cpuid_build(&m->table, 1, 2450000000);
 	r = cpuid(m, 0x15, 0);
 	assert_int_equal((uint64_t)r.ecx * r.ebx / r.eax, 2450000000);
+	x86_cpuid_set_tsc_hz(&m->table, 3000000000);
+	r = cpuid(m, 0x15, 0);
+	assert_int_equal((uint64_t)r.ecx * r.ebx / r.eax, 3000000000);
+	assert_int_equal(cpuid(m, 0x16, 0).eax, 3000);
+	assert_int_equal(cpuid(m, 0x40000010, 0).eax, 3000000);
 	/* A ratio that Linux's 32-bit product can't hold isn't told. */
 	x86_cpuid_build(&m->table, 1, 2449998000);
 	r = cpuid(m, 0x15, 0);

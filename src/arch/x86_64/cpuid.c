@@ -256,8 +256,10 @@ static void add_xsave(struct x86_cpuid_table *table)
 
 /* Leaf 0x15: TSC = crystal * EBX / EAX. Linux multiplies the crystal's kHz by EBX in 32 bits, so a ratio that doesn't
  * fit there is better not told (the guest then takes leaf 0x40000010 or kvmclock). */
-static void add_frequencies(struct x86_cpuid_table *table)
+static void put_frequencies(struct x86_cpuid_table *table)
 {
+	struct x86_cpuid_entry *ratio = x86_cpuid_find(table, 0x15, 0), *mhz = x86_cpuid_find(table, 0x16, 0);
+	struct x86_cpuid_entry *hypervisor = x86_cpuid_find(table, HV_BASE + 0x10, 0);
 	uint32_t tsc_khz = (uint32_t)(table->tsc_hz / 1000);
 	uint32_t crystal_khz = (uint32_t)(table->apic_hz / 1000);
 	uint32_t divisor = gcd(tsc_khz, crystal_khz), numerator, denominator;
@@ -268,8 +270,23 @@ static void add_frequencies(struct x86_cpuid_table *table)
 	denominator = crystal_khz / divisor;
 	if ((uint64_t)crystal_khz * numerator > UINT32_MAX || numerator == 0)
 		numerator = denominator = 0;
-	add(table, 0x15, denominator, numerator, denominator ? (uint32_t)table->apic_hz : 0, 0);
-	add(table, 0x16, tsc_khz / 1000, tsc_khz / 1000, 100, 0);
+	if (ratio) {
+		ratio->eax = denominator;
+		ratio->ebx = numerator;
+		ratio->ecx = denominator ? (uint32_t)table->apic_hz : 0;
+	}
+	if (mhz)
+		mhz->eax = mhz->ebx = tsc_khz / 1000;
+	if (hypervisor) {
+		hypervisor->eax = tsc_khz;
+		hypervisor->ebx = crystal_khz;
+	}
+}
+
+void x86_cpuid_set_tsc_hz(struct x86_cpuid_table *table, uint64_t tsc_hz)
+{
+	table->tsc_hz = tsc_hz;
+	put_frequencies(table);
 }
 
 static void add_hypervisor(struct x86_cpuid_table *table)
@@ -279,7 +296,7 @@ static void add_hypervisor(struct x86_cpuid_table *table)
 	    KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY | KVM_FEATURE_CLOCKSOURCE2 |
 		    KVM_FEATURE_CLOCKSOURCE_STABLE,
 	    0, 0, 0);
-	add(table, HV_BASE + 0x10, (uint32_t)(table->tsc_hz / 1000), (uint32_t)(table->apic_hz / 1000), 0, 0);
+	add(table, HV_BASE + 0x10, 0, 0, 0, 0); /* put_frequencies() */
 }
 
 static void add_extended(struct x86_cpuid_table *table)
@@ -313,9 +330,11 @@ void x86_cpuid_build(struct x86_cpuid_table *table, unsigned vcpu_count, uint64_
 	add(table, 0xa, 0, 0, 0, 0); /* no performance counters */
 	add_topology(table);
 	add_xsave(table);
-	add_frequencies(table);
+	add(table, 0x15, 0, 0, 0, 0); /* put_frequencies() */
+	add(table, 0x16, 0, 0, 100, 0);
 	add_hypervisor(table);
 	add_extended(table);
+	put_frequencies(table);
 	x86_cpuid_derive(table);
 }
 

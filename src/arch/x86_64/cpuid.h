@@ -51,9 +51,14 @@ void x86_cpuid_build(struct x86_cpuid_table *table, unsigned vcpu_count, uint64_
  * engine_ops.cpuid_filter after it changed them. */
 void x86_cpuid_derive(struct x86_cpuid_table *table);
 
+/* The TSC's frequency is another one than x86_cpuid_build() was given: an engine with the hardware's TSC calls this
+ * from its cpuid_filter. */
+void x86_cpuid_set_tsc_hz(struct x86_cpuid_table *table, uint64_t tsc_hz);
+
 /* CPUID as this vcpu executes it: out-of-range leaves as the SDM says; dynamic bits (APIC id, OSXSAVE, OSPKE,
  * APIC enable, SYSCALL outside 64-bit mode, XSAVE area size by XCR0) from vcpu_index and state. With state NULL
- * only the APIC id is patched in: what an engine that has its own CPUID is given. */
+ * only the APIC id is patched in: what an engine whose CPUID instruction does the rest itself (KVM) must use, for
+ * KVM takes a bit that is off now as a feature that is not there. */
 struct x86_cpuid_result x86_cpuid_read(const struct x86_cpuid_table *table, unsigned vcpu_index,
 				       const struct x86_state *state, uint32_t leaf, uint32_t subleaf);
 

@@ -330,6 +330,8 @@ static void sem_wrmsr(struct cpu *cpu, const struct x86_insn *insn)
 		break;
 	case X86_MSR_DEVICE:
 		cpu_device_msr(cpu, index, true, value);
+		if (index == X86_MSR_APIC_BASE)
+			cpu->s.apic_base = value; /* CPUID.1:EDX.APIC follows it */
 		return;
 	case X86_MSR_GP:
 	default:
