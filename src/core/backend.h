@@ -74,11 +74,13 @@ struct char_backend_ops {
 };
 struct char_backend {
 	const struct char_backend_ops *ops;
+	uint16_t columns, rows; /* of the window behind it; 0: there is none */
 	/* Set by the device; all run on the I/O thread. */
 	size_t (*room)(void *ctx);                               /* bytes it can take now */
 	void (*receive)(void *ctx, const void *buf, size_t len); /* len <= room() */
 	void (*end_of_input)(void *ctx);                         /* optional: stdin closed */
 	void (*writable)(void *ctx);                             /* optional */
+	void (*resized)(void *ctx);                              /* optional: columns or rows changed */
 	void *ctx;
 };
 

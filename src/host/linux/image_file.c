@@ -19,7 +19,7 @@ static void *fd_to_ctx(int fd)
 	return (void *)(intptr_t)(fd + 1);
 }
 
-int image_file_fd(const struct image *image)
+static int fd_of(const struct image *image)
 {
 	return (int)(intptr_t)image->ctx - 1;
 }
@@ -32,7 +32,7 @@ static int read_at(const struct image *image, uint64_t offset, void *buf, size_t
 	if (add_overflow(offset, len, &end) || end > image->size)
 		return -EINVAL;
 	while (len > 0) {
-		ssize_t n = pread(image_file_fd(image), at, len, (off_t)offset);
+		ssize_t n = pread(fd_of(image), at, len, (off_t)offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -135,6 +135,6 @@ fail:
 void image_file_close(struct image *image)
 {
 	if (image->ctx)
-		close(image_file_fd(image));
+		close(fd_of(image));
 	image->ctx = NULL;
 }

@@ -17,7 +17,5 @@
 int image_file_open(struct image *image, const char *path, const char *what, char *why, size_t why_size) must_check;
 /* An image that was zeroed and never opened is allowed. */
 void image_file_close(struct image *image);
-/* The descriptor, for the list of those that the sandbox keeps. */
-int image_file_fd(const struct image *image);
 
 #endif

@@ -33,6 +33,7 @@ struct loop {
 	_Atomic bool stop;
 	_Atomic bool asleep;
 	_Atomic(struct work *) posted; /* newest first */
+	struct work *running;          /* taken from there, oldest first; I/O thread */
 	struct loop_hook *hooks;
 
 	struct lock timer_lock;
@@ -131,10 +132,11 @@ void loop_post(struct loop *loop, struct work *work)
 		wake(loop);
 }
 
-static bool run_posted(struct loop *loop)
+/* Moves what was posted behind what is left of the running round, oldest first. */
+static void take_posted(struct loop *loop)
 {
 	struct work *newest = atomic_exchange(&loop->posted, NULL), *oldest = NULL;
-	bool any = newest != NULL;
+	struct work **link = &loop->running;
 
 	while (newest) {
 		struct work *next = newest->next;
@@ -143,15 +145,37 @@ static bool run_posted(struct loop *loop)
 		oldest = newest;
 		newest = next;
 	}
-	while (oldest) {
-		struct work *work = oldest;
+	while (*link)
+		link = &(*link)->next;
+	*link = oldest;
+}
 
-		oldest = work->next;
+static bool run_posted(struct loop *loop)
+{
+	struct work *work;
+	bool any = false;
+
+	take_posted(loop);
+	while ((work = loop->running)) {
+		loop->running = work->next;
 		/* From here on it may be posted again, or freed by its own function. */
 		atomic_store(&work->posted, 0);
 		work->run(work->ctx);
+		any = true;
 	}
 	return any;
+}
+
+void loop_unpost(struct loop *loop, struct work *work)
+{
+	take_posted(loop);
+	for (struct work **link = &loop->running; *link; link = &(*link)->next) {
+		if (*link == work) {
+			*link = work->next;
+			atomic_store(&work->posted, 0);
+			return;
+		}
+	}
 }
 
 /* ---- timers ---- */
@@ -331,7 +355,7 @@ static int wait_for_events(struct loop *loop)
 	int timeout = -1, n;
 
 	atomic_store(&loop->asleep, true);
-	if (atomic_load(&loop->posted) || atomic_load(&loop->stop))
+	if (atomic_load(&loop->posted) || loop->running || atomic_load(&loop->stop))
 		timeout = 0;
 	n = epoll_wait(loop->epoll_fd, loop->events, MAX_EVENTS, timeout);
 	atomic_store(&loop->asleep, false);

@@ -58,6 +58,8 @@ void loop_hook_remove(struct loop *loop, struct loop_hook *hook);
 void loop_timer_arm(struct loop *loop, struct timer *timer, uint64_t deadline_ns);
 void loop_timer_cancel(struct loop *loop, struct timer *timer);
 void loop_post(struct loop *loop, struct work *work);
+/* Takes posted work back: afterwards it does not run. I/O thread; for owners that are about to free it. */
+void loop_unpost(struct loop *loop, struct work *work);
 
 /* Serves until loop_stop(); work posted before the stop has run. 0, or -errno when epoll fails. May be
  * called again. */
