@@ -3,6 +3,8 @@
 #include "core/tsc.h"
 #include "dev/irq/lapic.h"
 #include "fake_machine.h"
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -479,6 +481,59 @@ static void odd_accesses_are_harmless(void **state)
 		machine_read(vm, 0, APIC(offset), 4);
 }
 
+/* Others deliver while the vcpu acknowledges: each message arrives, and none without a request. */
+#define SENDERS  3
+#define MESSAGES 20000u
+
+struct sender {
+	struct vm *vm;
+	uint8_t vector;
+	_Atomic unsigned sent, taken;
+};
+
+static void *send_messages(void *arg)
+{
+	struct sender *sender = arg;
+
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		while (sender->taken != i)
+			sched_yield();
+		lapic_msi(sender->vm, 0xfee00000, sender->vector);
+		sender->sent++;
+	}
+	return NULL;
+}
+
+static void nothing_is_lost_between_threads(void **state)
+{
+	struct vm *vm = *state;
+	struct sender senders[SENDERS];
+	pthread_t threads[SENDERS];
+	unsigned total = 0;
+
+	for (unsigned i = 0; i < SENDERS; i++) {
+		senders[i] = (struct sender){.vm = vm, .vector = (uint8_t)(0x41 + 0x10 * i)};
+		assert_int_equal(pthread_create(&threads[i], NULL, send_messages, &senders[i]), 0);
+	}
+	while (total < SENDERS * MESSAGES) {
+		int vector;
+
+		if (!vcpu_take_request(vm->vcpus[0], VCPU_REQ_IRQ)) {
+			sched_yield();
+			continue;
+		}
+		while ((vector = ack(vm, 0)) >= 0) {
+			eoi(vm);
+			senders[(vector - 0x41) / 0x10].taken++;
+			total++;
+		}
+	}
+	for (unsigned i = 0; i < SENDERS; i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(senders[i].sent, MESSAGES);
+	}
+}
+
 static void allocation_failure_leaves_nothing(void **state)
 {
 	for (unsigned i = 0; i <= CPUS; i++) {
@@ -517,6 +572,7 @@ int main(void)
 		CASE(base_state_machine),
 		CASE(x2apic),
 		CASE(odd_accesses_are_harmless),
+		CASE(nothing_is_lost_between_threads),
 		cmocka_unit_test(allocation_failure_leaves_nothing),
 	};
 
