@@ -258,8 +258,10 @@ static int microvm_create(struct vm *vm, const struct board_inputs *inputs, char
 	vm->arch_ops = &x86_vcpu_ops;
 	x86_cpuid_build(&board->cpuid, vm->vcpu_count, tsc_hz(vm));
 	vm->cpuid = &board->cpuid;
-	if (vm->engine->cpuid_filter)
+	if (vm->engine->cpuid_filter) {
 		vm->engine->cpuid_filter(vm);
+		x86_cpuid_derive(vm->cpuid); /* what was taken away */
+	}
 
 	r = irqchip_create(vm, &chip);
 	if (!r)
