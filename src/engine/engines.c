@@ -1,7 +1,9 @@
 /* Which engines this build has. See core/engine.h. */
 #include "engine/interp/interp.h"
+#include "engine/kvm/kvm.h"
 
 const struct engine_ops *const engines[] = {
+	&kvm_engine,
 	&interp_engine,
 	NULL,
 };

@@ -8,11 +8,9 @@
 #include "base/fmt.h"
 #include "base/string.h"
 #include "core/platform.h"
-#include "host/linux/loop.h"
 #include <fcntl.h>
-#include <linux/kvm.h>
-#include <pthread.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -123,8 +121,10 @@ static void kvm_vm_destroy(struct vm *vm)
 
 	if (!kvm)
 		return;
-	for (unsigned i = 0; i < kvm->doorbell_count; i++)
-		close(kvm->doorbells[i]);
+	for (unsigned i = 0; i < kvm->doorbell_count; i++) {
+		loop_unwatch(vm->platform, &kvm->doorbells[i].watch);
+		close(kvm->doorbells[i].watch.fd);
+	}
 	for (unsigned gsi = 0; gsi < KVM_GSI_COUNT; gsi++) {
 		if (kvm->irqfd[gsi] >= 0)
 			close(kvm->irqfd[gsi]);
@@ -207,6 +207,7 @@ static int kvm_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 {
 	const struct kvm_vm *kvm = vcpu->vm->engine_vm;
 	struct kvm_vcpu *kv = platform_alloc(sizeof(*kv));
+	sigset_t kick;
 	void *run;
 	int r;
 
@@ -229,6 +230,10 @@ static int kvm_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 		goto fail;
 	}
 	kv->run = run;
+	kv->thread = pthread_self();
+	sigemptyset(&kick);
+	sigaddset(&kick, KICK_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
 	r = kvm_arch_vcpu_init(vcpu, why, why_size);
 	if (r < 0)
 		goto fail;
@@ -245,8 +250,7 @@ static void kvm_kick(struct vcpu *vcpu)
 	if (!kv || !kv->run)
 		return;
 	__atomic_store_n(&kv->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	if (vcpu->thread)
-		pthread_kill(*(pthread_t *)vcpu->thread, KICK_SIGNAL);
+	pthread_kill(kv->thread, KICK_SIGNAL);
 }
 
 /* ---- running ---- */
@@ -422,6 +426,50 @@ static void kvm_msi_send(struct vm *vm, uint64_t address, uint32_t data)
 	ioctl(kvm->vm_fd, KVM_SIGNAL_MSI, &msi);
 }
 
+static void doorbell_ready(void *ctx, uint32_t events)
+{
+	const struct kvm_doorbell *bell = ctx;
+	eventfd_t count;
+
+	if (eventfd_read(bell->watch.fd, &count) == 0)
+		bell->doorbell->ring(bell->doorbell->ctx);
+}
+
+static int kvm_doorbell_attach(struct vm *vm, struct doorbell *doorbell)
+{
+	struct kvm_vm *kvm = vm->engine_vm;
+	struct kvm_ioeventfd request = {.addr = doorbell->gpa, .len = doorbell->size};
+	struct kvm_doorbell *bell;
+	int fd, r;
+
+	if (kvm->doorbell_count == KVM_MAX_DOORBELLS)
+		return -ENOSPC;
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	bell = &kvm->doorbells[kvm->doorbell_count];
+	bell->doorbell = doorbell;
+	watch_init(&bell->watch, fd, doorbell_ready, bell);
+	r = loop_watch(vm->platform, &bell->watch, EPOLLIN);
+	if (r < 0)
+		goto fail;
+	request.fd = fd;
+	if (doorbell->match) {
+		request.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
+		request.datamatch = doorbell->value;
+	}
+	if (ioctl(kvm->vm_fd, KVM_IOEVENTFD, &request) < 0) {
+		r = -errno;
+		loop_unwatch(vm->platform, &bell->watch);
+		goto fail;
+	}
+	kvm->doorbell_count++;
+	return 0;
+fail:
+	close(fd);
+	return r;
+}
+
 static void invalidate_nothing(struct vm *vm, gpa_t gpa, uint64_t len)
 {
 }
@@ -441,6 +489,7 @@ const struct engine_ops kvm_engine = {
 	.invalidate = invalidate_nothing,
 	.irq_set = kvm_irq_set,
 	.msi_send = kvm_msi_send,
+	.doorbell_attach = kvm_doorbell_attach,
 	.cpuid_filter = kvm_arch_cpuid_filter,
 	.tsc_hz = kvm_arch_tsc_hz,
 };

@@ -7,23 +7,34 @@
 
 #include "core/engine.h"
 #include "core/vm.h"
+#include "host/linux/loop.h"
 #include <linux/kvm.h>
+#include <pthread.h>
 
 #define KVM_FIRST_IRQFD_GSI 16
 #define KVM_GSI_COUNT       24
+
+#define KVM_MAX_DOORBELLS   128
+
+/* An ioeventfd: the guest's write becomes an eventfd's count, which the I/O thread waits for. */
+struct kvm_doorbell {
+	struct watch watch;
+	const struct doorbell *doorbell;
+};
 
 struct kvm_vm {
 	int kvm_fd, vm_fd;
 	size_t run_size;
 	/* An eventfd each for the GSIs that only virtio uses (edges): -1 where there is none. */
 	int irqfd[KVM_GSI_COUNT];
-	int doorbells[64]; /* eventfds of ioeventfd */
+	struct kvm_doorbell doorbells[KVM_MAX_DOORBELLS];
 	unsigned doorbell_count;
 	struct kvm_cpuid2 *supported;
 };
 
 struct kvm_vcpu {
 	int fd;
+	pthread_t thread;
 	struct kvm_run *run;
 	unsigned io_done;   /* string I/O: elements already handed out */
 	bool io_pending;    /* the exit handed out last wants its result back */
