@@ -71,7 +71,7 @@ static uint64_t random_float(struct random *random, unsigned exponent_bits, unsi
 		exponent = bias - 8 + random_below(random, 16);
 	}
 	fraction = random_next(random) & ((1ull << fraction_bits) - 1);
-	switch (random_below(random, 6)) {
+	switch (fraction_bits ? random_below(random, 6) : 0) {
 	case 0:
 		fraction = 0;
 		break;
