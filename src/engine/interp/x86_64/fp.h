@@ -3,13 +3,13 @@
  *
  *   fp_host_x86_64.c   the host's own SSE unit with the guest's rounding, DAZ and FTZ (on x86-64 hosts)
  *   fp_soft.c          integers (arch/softfp), on every host; the reference, and what the host's unit can't
- *                      be asked: underflow while it is unmasked
+ *                      be asked: overflow and underflow while they are unmasked
  *
  * Example:
  *     uint32_t flags = fp_addps(mxcsr, d.half, a, b, 2);   // vaddps ymm
  *
  * All functions take the guest's MXCSR and return exception flags (MXCSR bits 5:0) as if all exceptions but
- * underflow were masked; which of them an unmasked one suppresses is the caller's (fp_report). While all are
+ * overflow and underflow were masked; which of them an unmasked one suppresses is the caller's (fp_report). While all are
  * masked, flags that are already set in mxcsr may be returned again. d may not overlap a source.
  */
 #ifndef ENGINE_INTERP_X86_64_FP_H
@@ -24,6 +24,7 @@ enum {
 	MXCSR_DAZ = 1 << 6,
 	MXCSR_MASKS_SHIFT = 7,
 	MXCSR_MASKS = MXCSR_FLAGS << MXCSR_MASKS_SHIFT,
+	MXCSR_OM = MXCSR_OE << MXCSR_MASKS_SHIFT,
 	MXCSR_UM = MXCSR_UE << MXCSR_MASKS_SHIFT,
 	MXCSR_RC_SHIFT = 13,
 	MXCSR_RC = 3 << MXCSR_RC_SHIFT,
@@ -48,9 +49,9 @@ typedef uint32_t fp_from_integer_fn(uint32_t mxcsr, union vec *restrict d, const
 	FP_TYPES(X, add) FP_TYPES(X, sub) FP_TYPES(X, mul) FP_TYPES(X, div) FP_TYPES(X, min) FP_TYPES(X, max)
 #define FP_UNARY_FNS(X)                                                                            \
 	FP_TYPES(X, sqrt)                                                                          \
-	X(rcpps) X(rcpss) X(rsqrtps) X(rsqrtss)                                                    \
 	X(cvtdq2ps) X(cvtdq2pd) X(cvtps2dq) X(cvttps2dq) X(cvtpd2dq) X(cvttpd2dq)                  \
 	X(cvtps2pd) X(cvtpd2ps) X(cvtss2sd) X(cvtsd2ss)
+#define FP_APPROXIMATE_FNS(X) X(rcpps) X(rcpss) X(rsqrtps) X(rsqrtss)
 #define FP_ROUND_FNS(X) FP_TYPES(X, round)
 #define FP_FMA_FNS(X)   FP_TYPES(X, fma)
 #define FP_TO_INTEGER_FNS(X)                                                                       \
@@ -64,6 +65,7 @@ typedef uint32_t fp_from_integer_fn(uint32_t mxcsr, union vec *restrict d, const
 #define FP_DECLARE_FROM_INTEGER(name) fp_from_integer_fn fp_##name, fp_soft_##name;
 FP_BINARY_FNS(FP_DECLARE)
 FP_UNARY_FNS(FP_DECLARE)
+FP_APPROXIMATE_FNS(FP_DECLARE)
 FP_ROUND_FNS(FP_DECLARE)
 FP_FMA_FNS(FP_DECLARE_FMA)
 FP_TO_INTEGER_FNS(FP_DECLARE_TO_INTEGER)
@@ -73,9 +75,13 @@ FP_FROM_INTEGER_FNS(FP_DECLARE_FROM_INTEGER)
 fp_fn fp_cvtph2ps, fp_cvtps2ph;
 
 /* ---- for the semantic functions (fp.c) ---- */
-/* Accounts for the flags of an operation: drops those after the computation if one before it is unmasked (SDM 1
- * 11.5.3), then sem_mxcsr_flags. Does not return if that raises. Call before the result is written. */
+/* What of an operation's flags the guest gets to see: an unmasked exception before the computation keeps those
+ * after it from happening (SDM 1 11.5.3). */
+uint32_t fp_visible(uint32_t mxcsr, uint32_t flags);
+/* sem_mxcsr_flags with that. Does not return if it raises. Call before the result is written. */
 void fp_report(struct cpu *cpu, uint32_t flags);
+/* The same for flags that were passed through fp_visible, of instructions that compute in steps. */
+void fp_report_visible(struct cpu *cpu, uint32_t flags);
 /* Shapes as vec_binary: packed and scalar instructions by one of the functions above. */
 void fp_binary(struct cpu *cpu, const struct x86_insn *insn, fp_fn *fn);
 /* op dst, src of packed one-operand instructions. */

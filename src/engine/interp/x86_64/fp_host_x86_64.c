@@ -46,11 +46,11 @@ static inline uint32_t window_close(bool loaded)
 	return flags;
 }
 
-/* Underflow is flagged for exact results too while it is unmasked, and FTZ is off then: not to be had without
- * unmasking it here. */
+/* Not to be had without unmasking them here: underflow is flagged for exact results too while it is unmasked, and
+ * FTZ is off then; overflow while unmasked is not always inexact. */
 static inline bool needs_soft(uint32_t mxcsr)
 {
-	return unlikely(!(mxcsr & MXCSR_UM));
+	return unlikely((mxcsr & (MXCSR_OM | MXCSR_UM)) != (MXCSR_OM | MXCSR_UM));
 }
 
 
@@ -68,11 +68,11 @@ static inline void store(union vec *v, f32x4 r)
 	__builtin_memcpy(v, &r, sizeof(r));
 }
 
-#define DEFINE_BINARY(name)                                                                        \
+#define DEFINE(name, unfit)                                                                        \
 	uint32_t fp_##name(uint32_t mxcsr, union vec *restrict d, const union vec *a, const union vec *b, \
 			   unsigned halves)                                                        \
 	{                                                                                          \
-		if (needs_soft(mxcsr))                                                             \
+		if (unfit)                                                                         \
 			return fp_soft_##name(mxcsr, d, a, b, halves);                             \
 		const bool loaded = window_open(mxcsr);                                            \
 		for (unsigned h = 0; h < halves; h++) {                                            \
@@ -84,8 +84,11 @@ static inline void store(union vec *v, f32x4 r)
 		return window_close(loaded);                                                       \
 	}
 /* The destination of a one-operand instruction starts as a: scalar forms keep what they do not write. */
-FP_BINARY_FNS(DEFINE_BINARY)
-FP_UNARY_FNS(DEFINE_BINARY)
+#define DEFINE_EXACT(name)       DEFINE(name, needs_soft(mxcsr))
+#define DEFINE_APPROXIMATE(name) DEFINE(name, false) /* no flags at all */
+FP_BINARY_FNS(DEFINE_EXACT)
+FP_UNARY_FNS(DEFINE_EXACT)
+FP_APPROXIMATE_FNS(DEFINE_APPROXIMATE)
 
 /* SSE4.1: immediate 4 says "by MXCSR.RC". */
 #define DEFINE_ROUND(name)                                                                         \
@@ -105,7 +108,8 @@ FP_UNARY_FNS(DEFINE_BINARY)
 	}
 FP_ROUND_FNS(DEFINE_ROUND)
 
-/* 213: x = y * x + z. Its NaN priority is x, y, z as fp.h asks. */
+/* 213: first = second * first + third; of NaNs it takes the second's, the first's, the third's. So the second is
+ * x to give the priority that fp.h asks. */
 #define DEFINE_FMA(name, insn)                                                                     \
 	uint32_t fp_##name(uint32_t mxcsr, union vec *restrict d, const union vec *x, const union vec *y, \
 			   const union vec *z, unsigned halves)                                    \
@@ -114,8 +118,8 @@ FP_ROUND_FNS(DEFINE_ROUND)
 			return fp_soft_##name(mxcsr, d, x, y, z, halves);                          \
 		const bool loaded = window_open(mxcsr);                                            \
 		for (unsigned h = 0; h < halves; h++) {                                            \
-			f32x4 r = load(&x[h]);                                                     \
-			const f32x4 s = load(&y[h]), t = load(&z[h]);                              \
+			f32x4 r = load(&y[h]);                                                     \
+			const f32x4 s = load(&x[h]), t = load(&z[h]);                              \
 			__asm__ volatile(#insn " %2, %1, %0" : "+x"(r) : "x"(s), "x"(t));          \
 			store(&d[h], r);                                                           \
 		}                                                                                  \

@@ -9,6 +9,7 @@
 	}
 FP_BINARY_FNS(FORWARD)
 FP_UNARY_FNS(FORWARD)
+FP_APPROXIMATE_FNS(FORWARD)
 FP_ROUND_FNS(FORWARD)
 
 #define FORWARD_FMA(name)                                                                          \

@@ -53,7 +53,7 @@ static void multiply_add(struct cpu *cpu, const struct x86_insn *insn, fp_fma_fn
 			 unsigned order, unsigned size, bool scalar)
 {
 	struct vec_pair buf, d, x, y, z;
-	const unsigned halves = vec_halves(insn);
+	const unsigned halves = vec_halves(insn, 0);
 
 	vec_gate(cpu, insn);
 	const union vec *third = vec_read(cpu, insn, 2, &buf);

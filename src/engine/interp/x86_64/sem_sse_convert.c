@@ -20,7 +20,7 @@ static void widen(struct cpu *cpu, const struct x86_insn *insn, fp_fn *fn)
 	const union vec *b = vec_read(cpu, insn, 1, &buf);
 	source.half[0].u64[0] = b->u64[0];
 	source.half[1].u64[0] = b->u64[1];
-	fp_report(cpu, fn(cpu_state(cpu)->fpu.mxcsr, d.half, source.half, source.half, vec_halves(insn)));
+	fp_report(cpu, fn(cpu_state(cpu)->fpu.mxcsr, d.half, source.half, source.half, vec_halves(insn, 0)));
 	vec_write(cpu, insn, 0, d.half);
 }
 VEC_SEM(CVTDQ2PD, widen, fp_cvtdq2pd)
@@ -36,11 +36,12 @@ static void join(struct vec_pair *d, unsigned halves)
 static void narrow(struct cpu *cpu, const struct x86_insn *insn, fp_fn *fn)
 {
 	struct vec_pair buf, d;
+	const unsigned halves = insn->vl == 32 ? 2 : 1; /* no register operand need be that wide */
 
 	vec_gate(cpu, insn);
 	const union vec *b = vec_read(cpu, insn, 1, &buf);
-	fp_report(cpu, fn(cpu_state(cpu)->fpu.mxcsr, d.half, b, b, vec_halves(insn)));
-	join(&d, vec_halves(insn));
+	fp_report(cpu, fn(cpu_state(cpu)->fpu.mxcsr, d.half, b, b, halves));
+	join(&d, halves);
 	vec_write(cpu, insn, 0, d.half);
 }
 VEC_SEM(CVTPD2PS, narrow, fp_cvtpd2ps)
@@ -51,6 +52,7 @@ VEC_SEM(CVTTPD2DQ, narrow, fp_cvttpd2dq)
 static void sem_VCVTPS2PH(struct cpu *cpu, const struct x86_insn *insn)
 {
 	struct vec_pair d;
+	const unsigned halves = vec_halves(insn, 1);
 	const unsigned imm = (unsigned)insn->imm;
 	uint32_t mxcsr = cpu_state(cpu)->fpu.mxcsr;
 
@@ -58,10 +60,10 @@ static void sem_VCVTPS2PH(struct cpu *cpu, const struct x86_insn *insn)
 	const union vec *b = vec_register(cpu, insn->operand[1].reg);
 	if (!(imm & 4))
 		mxcsr = (mxcsr & ~(uint32_t)MXCSR_RC) | (imm & 3) << MXCSR_RC_SHIFT;
-	const uint32_t flags = fp_cvtps2ph(mxcsr, d.half, b, b, vec_halves(insn));
-	join(&d, vec_halves(insn));
+	const uint32_t flags = fp_cvtps2ph(mxcsr, d.half, b, b, halves);
+	join(&d, halves);
 	if (insn->operand[0].kind == X86_OPND_MEM)
-		sem_probe_store(cpu, insn->mem.seg, sem_offset(cpu, insn), 8 * vec_halves(insn));
+		sem_probe_store(cpu, insn->mem.seg, sem_offset(cpu, insn), 8 * halves);
 	fp_report(cpu, flags);
 	if (insn->operand[0].kind == X86_OPND_MEM)
 		sem_write_vector(cpu, insn, 0, (const union x86_vector *)&d, SEM_UNALIGNED);

@@ -103,7 +103,7 @@ HORIZONTAL(DEFINE_HORIZONTAL)
 VEC_SEM(ADDSUBPS, fp_binary, addsubps)
 VEC_SEM(ADDSUBPD, fp_binary, addsubpd)
 
-/* ---- instructions with an immediate ---- */
+/* ---- instructions with an immediate; the functions return visible flags ---- */
 typedef uint32_t fp_imm_fn(uint32_t mxcsr, union vec *restrict d, const union vec *a, const union vec *b,
 			   unsigned halves, unsigned imm);
 
@@ -116,7 +116,7 @@ static void binary_imm(struct cpu *cpu, const struct x86_insn *insn, fp_imm_fn *
 	vec_gate(cpu, insn);
 	const union vec *b = vec_read(cpu, insn, first + 1, &buf);
 	const union vec *a = unary ? b : vec_register(cpu, insn->operand[first].reg);
-	fp_report(cpu, fn(cpu_state(cpu)->fpu.mxcsr, d.half, a, b, vec_halves(insn), (uint8_t)insn->imm));
+	fp_report_visible(cpu, fn(cpu_state(cpu)->fpu.mxcsr, d.half, a, b, vec_halves(insn, 0), (uint8_t)insn->imm));
 	vec_write(cpu, insn, 0, d.half);
 }
 
@@ -127,7 +127,7 @@ static uint32_t round_by(uint32_t mxcsr, union vec *restrict d, const union vec 
 	if (!(imm & 4))
 		mxcsr = (mxcsr & ~(uint32_t)MXCSR_RC) | (imm & 3) << MXCSR_RC_SHIFT;
 	const uint32_t flags = fn(mxcsr, d, a, b, halves);
-	return imm & 8 ? flags & ~(uint32_t)MXCSR_PE : flags;
+	return fp_visible(mxcsr, imm & 8 ? flags & ~(uint32_t)MXCSR_PE : flags);
 }
 
 #define ROUNDS(X) X(ROUNDPS, roundps, true) X(ROUNDPD, roundpd, true) X(ROUNDSS, roundss, false) X(ROUNDSD, roundsd, false)
@@ -141,8 +141,7 @@ static uint32_t round_by(uint32_t mxcsr, union vec *restrict d, const union vec 
 ROUNDS(DEFINE_ROUND)
 
 /* Dot products: imm[7:4] chooses the elements that are multiplied, imm[3:0] those that get the sum. What is not
- * multiplied is +0. Each step reports its flags; a pre-computation exception of an early step that is
- * unmasked ends the instruction. */
+ * multiplied is +0. An unmasked exception of a step ends the instruction; the flags of the steps before stay. */
 static bool stops(uint32_t mxcsr, uint32_t flags)
 {
 	return (flags & ~(mxcsr >> MXCSR_MASKS_SHIFT) & MXCSR_FLAGS) != 0;
@@ -160,7 +159,7 @@ static uint32_t dpps(uint32_t mxcsr, union vec *restrict d, const union vec *a, 
 			x.half[h].u32[i] = a[h].u32[i] & chosen;
 			y.half[h].u32[i] = b[h].u32[i] & chosen;
 		}
-	flags = fp_mulps(mxcsr, d, x.half, y.half, halves);
+	flags = fp_visible(mxcsr, fp_mulps(mxcsr, d, x.half, y.half, halves));
 	if (stops(mxcsr, flags))
 		return flags;
 	/* (0 + 1) and (2 + 3), then their sum. The other two elements of each operand are +0. */
@@ -168,14 +167,14 @@ static uint32_t dpps(uint32_t mxcsr, union vec *restrict d, const union vec *a, 
 		even.half[h] = (union vec){ .u32 = { d[h].u32[0], d[h].u32[2] } };
 		odd.half[h] = (union vec){ .u32 = { d[h].u32[1], d[h].u32[3] } };
 	}
-	flags |= fp_addps(mxcsr, d, even.half, odd.half, halves);
+	flags |= fp_visible(mxcsr, fp_addps(mxcsr, d, even.half, odd.half, halves));
 	if (stops(mxcsr, flags))
 		return flags;
 	for (unsigned h = 0; h < halves; h++) {
 		even.half[h] = (union vec){ .u32 = { d[h].u32[0] } };
 		odd.half[h] = (union vec){ .u32 = { d[h].u32[1] } };
 	}
-	flags |= fp_addps(mxcsr, d, even.half, odd.half, halves);
+	flags |= fp_visible(mxcsr, fp_addps(mxcsr, d, even.half, odd.half, halves));
 	for (unsigned h = 0; h < halves; h++) {
 		const uint32_t sum = d[h].u32[0];
 		for (unsigned i = 0; i < 4; i++)
@@ -195,12 +194,12 @@ static uint32_t dppd(uint32_t mxcsr, union vec *restrict d, const union vec *a, 
 		x.u64[i] = a->u64[i] & chosen;
 		y.u64[i] = b->u64[i] & chosen;
 	}
-	flags = fp_mulpd(mxcsr, d, &x, &y, 1);
+	flags = fp_visible(mxcsr, fp_mulpd(mxcsr, d, &x, &y, 1));
 	if (stops(mxcsr, flags))
 		return flags;
 	x = (union vec){ .u64 = { d->u64[0] } };
 	y = (union vec){ .u64 = { d->u64[1] } };
-	flags |= fp_addpd(mxcsr, d, &x, &y, 1);
+	flags |= fp_visible(mxcsr, fp_addpd(mxcsr, d, &x, &y, 1));
 	const uint64_t sum = d->u64[0];
 	for (unsigned i = 0; i < 2; i++)
 		d->u64[i] = imm >> i & 1 ? sum : 0;
@@ -248,7 +247,7 @@ static void compare(struct cpu *cpu, const struct x86_insn *insn, unsigned size,
 	vec_gate(cpu, insn);
 	const union vec *b = vec_read(cpu, insn, first + 1, &buf);
 	const union vec *a = vec_register(cpu, insn->operand[first].reg);
-	for (unsigned h = 0; h < vec_halves(insn); h++) {
+	for (unsigned h = 0; h < vec_halves(insn, 0); h++) {
 		d.half[h] = a[h];
 		for (unsigned i = 0; i < (scalar ? 1 : 16 / size); i++)
 			if (size == 4)

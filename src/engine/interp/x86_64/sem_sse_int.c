@@ -194,7 +194,7 @@ static void shift(struct cpu *cpu, const struct x86_insn *insn, shift_fn *fn)
 	if (insn->operand[first + 1].kind != X86_OPND_IMM)
 		count = vec_read(cpu, insn, first + 1, &buf)->u64[0];
 	const union vec *a = vec_register(cpu, insn->operand[first].reg);
-	for (unsigned h = 0; h < vec_halves(insn); h++)
+	for (unsigned h = 0; h < vec_halves(insn, 0); h++)
 		fn(&d.half[h], &a[h], count);
 	vec_write(cpu, insn, 0, d.half);
 }

@@ -130,7 +130,8 @@ static void sem_MOVNTI(struct cpu *cpu, const struct x86_insn *insn)
 	sem_write(cpu, insn, 0, sem_read(cpu, insn, 1));
 }
 
-/* ---- MASKMOVDQU: the bytes whose mask byte is negative, to seg:rDI. Unselected bytes do not fault. ---- */
+/* ---- MASKMOVDQU: the bytes whose mask byte is negative, to seg:rDI. Whether bytes that are not stored can fault is
+ * the processor's choice (SDM 2, MASKMOVDQU); here they do, as on those we compared with. ---- */
 static void sem_MASKMOVDQU(struct cpu *cpu, const struct x86_insn *insn)
 {
 	const uint64_t limit = insn->addrsize == 8 ? ~0ull : (1ull << (8 * insn->addrsize)) - 1;
@@ -139,9 +140,7 @@ static void sem_MASKMOVDQU(struct cpu *cpu, const struct x86_insn *insn)
 	const union vec *data = vec_register(cpu, insn->operand[0].reg);
 	const union vec *mask = vec_register(cpu, insn->operand[1].reg);
 	const uint64_t start = cpu_state(cpu)->gpr[X86_RDI];
-	for (unsigned i = 0; i < 16; i++)
-		if (mask->s8[i] < 0)
-			sem_probe_store(cpu, insn->mem.seg, (start + i) & limit, 1);
+	sem_probe_store(cpu, insn->mem.seg, start & limit, 16);
 	for (unsigned i = 0; i < 16; i++)
 		if (mask->s8[i] < 0)
 			sem_store_int(cpu, insn->mem.seg, (start + i) & limit, 1, data->u8[i]);

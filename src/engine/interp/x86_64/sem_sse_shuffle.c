@@ -163,7 +163,7 @@ static void variable_blend(struct cpu *cpu, const struct x86_insn *insn, select_
 	const union vec *b = vec_read(cpu, insn, first + 1, &buf);
 	const union vec *a = vec_register(cpu, insn->operand[first].reg);
 	const union vec *mask = vec_register(cpu, vec_is_vex(insn) ? insn->operand[3].reg : 0);
-	for (unsigned h = 0; h < vec_halves(insn); h++)
+	for (unsigned h = 0; h < vec_halves(insn, 0); h++)
 		fn(&d.half[h], &a[h], &b[h], &mask[h]);
 	vec_write(cpu, insn, 0, d.half);
 }
@@ -205,7 +205,7 @@ VARIABLE_BLENDS(DEFINE_VARIABLE_BLEND)
 		vec_gate(cpu, insn);                                                               \
 		const union vec *a = vec_read(cpu, insn, 1, &buf);                                 \
 		const unsigned per_half = ARRAY_SIZE(a->wide);                                     \
-		for (unsigned i = 0; i < per_half * vec_halves(insn); i++)                         \
+		for (unsigned i = 0; i < per_half * vec_halves(insn, 0); i++)                         \
 			d.half[i / per_half].wide[i % per_half] = a->narrow[i];                    \
 		vec_write(cpu, insn, 0, d.half);                                                   \
 	}
@@ -296,7 +296,7 @@ static void sem_INSERTPS(struct cpu *cpu, const struct x86_insn *insn)
 		vec_gate(cpu, insn);                                                               \
 		const union vec *a = vec_register(cpu, insn->operand[1].reg);                      \
 		const unsigned per_half = ARRAY_SIZE(a->lane);                                     \
-		for (unsigned i = 0; i < per_half * vec_halves(insn); i++)                         \
+		for (unsigned i = 0; i < per_half * vec_halves(insn, 1); i++)                         \
 			mask |= (uint32_t)(a[i / per_half].lane[i % per_half] < 0) << i;           \
 		cpu_state(cpu)->gpr[insn->operand[0].reg] = mask;                                  \
 	}
@@ -311,7 +311,7 @@ static void test(struct cpu *cpu, const struct x86_insn *insn, uint64_t bits)
 	vec_gate(cpu, insn);
 	const union vec *b = vec_read(cpu, insn, 1, &buf);
 	const union vec *a = vec_register(cpu, insn->operand[0].reg);
-	for (unsigned h = 0; h < vec_halves(insn); h++)
+	for (unsigned h = 0; h < vec_halves(insn, 0); h++)
 		for (unsigned i = 0; i < 2; i++) {
 			both |= a[h].u64[i] & b[h].u64[i];
 			second_only |= ~a[h].u64[i] & b[h].u64[i];

@@ -55,7 +55,7 @@ void vec_unary(struct cpu *cpu, const struct x86_insn *insn, vec_unary_fn *fn)
 	}
 	vec_gate(cpu, insn);
 	const union vec *a = vec_read(cpu, insn, 1, &buf);
-	for (unsigned h = 0; h < vec_halves(insn); h++)
+	for (unsigned h = 0; h < vec_halves(insn, 0); h++)
 		fn(&d.half[h], &a[h]);
 	vec_write(cpu, insn, 0, d.half);
 }
@@ -72,7 +72,7 @@ void vec_binary(struct cpu *cpu, const struct x86_insn *insn, vec_binary_fn *fn)
 	vec_gate(cpu, insn);
 	const union vec *b = vec_read(cpu, insn, first + 1, &buf);
 	const union vec *a = vec_register(cpu, insn->operand[first].reg);
-	for (unsigned h = 0; h < vec_halves(insn); h++)
+	for (unsigned h = 0; h < vec_halves(insn, 0); h++)
 		fn(&d.half[h], &a[h], &b[h]);
 	vec_write(cpu, insn, 0, d.half);
 }
@@ -84,7 +84,7 @@ void vec_unary_imm(struct cpu *cpu, const struct x86_insn *insn, vec_unary_imm_f
 
 	vec_gate(cpu, insn);
 	const union vec *a = vec_read(cpu, insn, 1, &buf);
-	for (unsigned h = 0; h < vec_halves(insn); h++)
+	for (unsigned h = 0; h < vec_halves(insn, 0); h++)
 		fn(&d.half[h], &a[h], imm >> (h * high_shift));
 	vec_write(cpu, insn, 0, d.half);
 }
@@ -101,7 +101,7 @@ void vec_binary_imm(struct cpu *cpu, const struct x86_insn *insn, vec_binary_imm
 	vec_gate(cpu, insn);
 	const union vec *b = vec_read(cpu, insn, first + 1, &buf);
 	const union vec *a = vec_register(cpu, insn->operand[first].reg);
-	for (unsigned h = 0; h < vec_halves(insn); h++)
+	for (unsigned h = 0; h < vec_halves(insn, 0); h++)
 		fn(&d.half[h], &a[h], &b[h], imm >> (h * high_shift));
 	vec_write(cpu, insn, 0, d.half);
 }

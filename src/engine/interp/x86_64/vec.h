@@ -39,9 +39,11 @@ static inline bool vec_is_vex(const struct x86_insn *insn)
 	return (insn->prefixes & X86_PFX_VEX) != 0;
 }
 
-static inline unsigned vec_halves(const struct x86_insn *insn)
+/* By a register operand that has the instruction's full width. (vl won't do: it is what the encoding says, and
+ * scalar instructions ignore that.) */
+static inline unsigned vec_halves(const struct x86_insn *insn, unsigned opn)
 {
-	return insn->vl == 32 ? 2 : 1;
+	return insn->operand[opn].kind == X86_OPND_YMM ? 2 : 1;
 }
 
 /* Index of the first source operand: the destination itself in legacy encodings. */
