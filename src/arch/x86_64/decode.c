@@ -20,7 +20,7 @@ struct decoding {
 	bool vex;
 	uint8_t rex_r, rex_x, rex_b; /* 8 or 0 */
 	uint8_t w, l;
-	uint8_t vvvv;    /* not inverted */
+	uint8_t vvvv; /* not inverted */
 	bool vvvv_used;
 };
 
@@ -227,6 +227,7 @@ static uint8_t operand_size(const struct decoding *d, enum operand_size_rule rul
 	case RULE_Z: return size == 8 ? 4 : size;
 	case RULE_D64: return mode == X86_MODE_64 && size == 4 ? 8 : size;
 	case RULE_F64: return mode == X86_MODE_64 ? 8 : size;
+	case RULE_N: return mode == X86_MODE_64 ? 8 : 4;
 	}
 	return size;
 }
@@ -366,6 +367,13 @@ static void set_vector(struct x86_operand *operand, unsigned reg, uint16_t size)
 	set_register(operand, size > 16 ? X86_OPND_YMM : X86_OPND_XMM, reg, size);
 }
 
+/* Outside 64-bit mode there are eight registers: the fourth bit is ignored there. */
+static unsigned vvvv_register(struct decoding *d)
+{
+	d->vvvv_used = true;
+	return d->vvvv & (d->insn->mode == X86_MODE_64 ? 15u : 7u);
+}
+
 /* Immediates, branch displacements, offsets: the operands that read more bytes. */
 static int decode_immediate(struct decoding *d, const struct operand_spec *spec, struct x86_operand *operand)
 {
@@ -437,7 +445,7 @@ static int decode_operand(struct decoding *d, const struct operand_spec *spec, s
 	case WHERE_RM_GPR_ONLY: set_gpr(d, operand, rm, size); return 0;
 	case WHERE_REG_GPR: set_gpr(d, operand, reg, size); return 0;
 	case WHERE_OPCODE_GPR: set_gpr(d, operand, (insn->opcode & 7u) | d->rex_b, size); return 0;
-	case WHERE_VVVV_GPR: set_gpr(d, operand, d->vvvv, size); d->vvvv_used = true; return 0;
+	case WHERE_VVVV_GPR: set_gpr(d, operand, vvvv_register(d), size); return 0;
 	case WHERE_FIXED_GPR: set_gpr(d, operand, X86_RAX, size); return 0;
 	case WHERE_FIXED_RCX: set_gpr(d, operand, X86_RCX, size); return 0;
 	case WHERE_FIXED_RDX: set_gpr(d, operand, X86_RDX, size); return 0;
@@ -469,7 +477,7 @@ static int decode_operand(struct decoding *d, const struct operand_spec *spec, s
 	case WHERE_STI: set_register(operand, X86_OPND_ST, insn->modrm & 7u, size); return 0;
 	case WHERE_REG_MMX: set_register(operand, X86_OPND_MMX, insn->modrm >> 3 & 7u, size); return 0;
 	case WHERE_REG_VECTOR: set_vector(operand, reg, size); return 0;
-	case WHERE_VVVV_VECTOR: set_vector(operand, d->vvvv, size); d->vvvv_used = true; return 0;
+	case WHERE_VVVV_VECTOR: set_vector(operand, vvvv_register(d), size); return 0;
 	case WHERE_MOFFS:
 	case WHERE_IMM:
 	case WHERE_SIMM:
@@ -579,9 +587,6 @@ static int decode(struct decoding *d)
 	row = select_row(d, entry);
 	if (!row)
 		return X86_DECODE_UD;
-	/* Outside 64-bit mode there are eight registers, and VEX.vvvv has no fourth bit. */
-	if (insn->mode != X86_MODE_64)
-		d->vvvv &= 7;
 	insn->addrsize = address_size(insn);
 	return decode_row(d, row, entry->modrm);
 }

@@ -33,6 +33,7 @@
 #define SZ_W    RULE(RULE_W)
 #define SZ_Y    RULE(RULE_Y)
 #define SZ_Z    RULE(RULE_Z)
+#define SZ_N    RULE(RULE_N)
 #define D64     RULE(RULE_D64)
 #define F64     RULE(RULE_F64)
 #define LOCK    ATTRIBUTE(ATTR_LOCK)

@@ -25,7 +25,7 @@ enum opcode_map { MAP_1B, MAP_0F, MAP_38, MAP_3A, MAP_V0F, MAP_V38, MAP_V3A, MAP
 enum { PP_NONE, PP_66, PP_F3, PP_F2 };
 
 /* Attributes of a row. */
-enum operand_size_rule { RULE_V, RULE_B, RULE_W, RULE_Y, RULE_Z, RULE_D64, RULE_F64 };
+enum operand_size_rule { RULE_V, RULE_B, RULE_W, RULE_Y, RULE_Z, RULE_D64, RULE_F64, RULE_N };
 enum {
 	ATTR_ACCESS_SHIFT = 0, /* operand 0 in bits 1:0, 1 in 3:2, 2 in 5:4; 0 is read */
 	ATTR_SIZE_SHIFT = 6,   /* enum operand_size_rule, 3 bits */
