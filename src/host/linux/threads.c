@@ -68,6 +68,8 @@ static void *vcpu_main(void *arg)
 		platform_wait(&all->gate, GATE_CLOSED, UINT64_MAX);
 	if (atomic_load(&all->gate) == GATE_OPEN)
 		run_vcpu(all, thread->vcpu);
+	if (engine->instructions)
+		thread->vcpu->stats.instructions = engine->instructions(thread->vcpu);
 	engine->vcpu_destroy(thread->vcpu);
 	return NULL;
 }

@@ -1,0 +1,387 @@
+/* The VM description as JSON; see config_json.h. */
+#include "cli/config_json.h"
+
+#include "board/board.h"
+#include "core/trace.h"
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct reader {
+	struct run_options *options;
+	const char *path;
+	char *why;
+	size_t why_size;
+};
+
+__attribute__((format(printf, 2, 3))) static int refuse(struct reader *reader, const char *format, ...)
+{
+	va_list args;
+	int len = snprintf(reader->why, reader->why_size, "%s: ", reader->path);
+
+	va_start(args, format);
+	if (len >= 0 && (size_t)len < reader->why_size)
+		vsnprintf(reader->why + len, reader->why_size - (size_t)len, format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+/* ---- one key each ---- */
+
+static int read_text(struct reader *reader, const char *key, json_t *value, const char **where)
+{
+	if (!json_is_string(value))
+		return refuse(reader, "\"%s\" must be a string", key);
+	*where = strings_copy(&reader->options->strings, json_string_value(value), json_string_length(value));
+	return 0;
+}
+
+static int read_flag(struct reader *reader, const char *key, json_t *value, bool *where)
+{
+	if (!json_is_boolean(value))
+		return refuse(reader, "\"%s\" must be true or false", key);
+	*where = json_is_true(value);
+	return 0;
+}
+
+static int read_memory(struct reader *reader, const char *key, json_t *value)
+{
+	uint64_t bytes = 0;
+	bool good = json_is_string(value) ? parse_size(json_string_value(value), &bytes) : json_is_integer(value);
+
+	if (json_is_integer(value))
+		bytes = json_integer_value(value) > 0 ? (uint64_t)json_integer_value(value) : 0;
+	if (!good || !bytes || bytes % PAGE_SIZE)
+		return refuse(reader, "\"%s\" must be a size in whole pages: \"256M\", or a number of bytes", key);
+	reader->options->config.memory = bytes;
+	return 0;
+}
+
+static int read_cpus(struct reader *reader, const char *key, json_t *value)
+{
+	json_int_t cpus = json_is_integer(value) ? json_integer_value(value) : 0;
+
+	if (cpus < 1 || cpus > VM_MAX_VCPUS)
+		return refuse(reader, "\"%s\" must be a number from 1 to %d", key, VM_MAX_VCPUS);
+	reader->options->config.cpus = (unsigned)cpus;
+	return 0;
+}
+
+static int read_disk(struct reader *reader, json_t *value)
+{
+	struct vm_config *config = &reader->options->config;
+	struct disk_config disk = {0};
+	const char *key;
+	json_t *item;
+	int r = 0;
+
+	if (!json_is_object(value))
+		return refuse(reader, "each of \"disks\" must be an object with a \"path\"");
+	if (config->disk_count == CONFIG_MAX_DISKS)
+		return refuse(reader, "more than %d disks", CONFIG_MAX_DISKS);
+	json_object_foreach(value, key, item) {
+		if (!strcmp(key, "path"))
+			r = read_text(reader, key, item, &disk.path);
+		else if (!strcmp(key, "serial"))
+			r = read_text(reader, key, item, &disk.serial);
+		else if (!strcmp(key, "read_only"))
+			r = read_flag(reader, key, item, &disk.read_only);
+		else
+			r = refuse(reader, "a disk has no \"%s\"; it has path, read_only, serial", key);
+		if (r)
+			return r;
+	}
+	if (!disk.path || !*disk.path)
+		return refuse(reader, "a disk without \"path\"");
+	if (disk.serial && strlen(disk.serial) > 20)
+		return refuse(reader, "the disk serial \"%s\" is longer than 20 characters", disk.serial);
+	config->disks[config->disk_count++] = disk;
+	return 0;
+}
+
+static int read_forward(struct reader *reader, json_t *value, struct net_config *net)
+{
+	json_int_t host = 0, guest = 0;
+	const char *protocol = "tcp";
+
+	if (json_unpack_ex(value, NULL, JSON_STRICT, "{s?s, s:I, s:I}", "protocol", &protocol, "host", &host, "guest",
+			   &guest) ||
+	    strcmp(protocol, "tcp") || host < 1 || host > 65535 || guest < 1 || guest > 65535)
+		return refuse(reader, "a \"forward\" must be {\"protocol\": \"tcp\", \"host\": PORT, \"guest\": PORT}");
+	if (net->forward_count == ARRAY_SIZE(net->forward))
+		return refuse(reader, "more than %zu forwarded ports on one network", ARRAY_SIZE(net->forward));
+	net->forward[net->forward_count].host = (uint16_t)host;
+	net->forward[net->forward_count++].guest = (uint16_t)guest;
+	return 0;
+}
+
+static int read_net(struct reader *reader, json_t *value)
+{
+	struct vm_config *config = &reader->options->config;
+	struct net_config net = {.backend = "user"};
+	const char *key;
+	json_t *item, *forward;
+	size_t i;
+	int r = 0;
+
+	if (!json_is_object(value))
+		return refuse(reader, "each of \"nets\" must be an object");
+	if (config->net_count == CONFIG_MAX_NETS)
+		return refuse(reader, "more than %d networks", CONFIG_MAX_NETS);
+	json_object_foreach(value, key, item) {
+		if (!strcmp(key, "backend")) {
+			if (!json_is_string(item) || strcmp(json_string_value(item), "user"))
+				return refuse(reader, "the \"backend\" of a network must be \"user\"");
+		} else if (!strcmp(key, "forward") && json_is_array(item)) {
+			json_array_foreach(item, i, forward) {
+				r = read_forward(reader, forward, &net);
+				if (r)
+					return r;
+			}
+		} else {
+			return refuse(reader, "a network has no \"%s\"; it has backend and a list forward", key);
+		}
+	}
+	config->nets[config->net_count++] = net;
+	return 0;
+}
+
+static int read_list(struct reader *reader, const char *key, json_t *value,
+		     int (*read)(struct reader *reader, json_t *value))
+{
+	json_t *item;
+	size_t i;
+
+	if (!json_is_array(value))
+		return refuse(reader, "\"%s\" must be a list", key);
+	json_array_foreach(value, i, item) {
+		int r = read(reader, item);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int read_trace(struct reader *reader, json_t *value)
+{
+	if (!json_is_string(value))
+		return refuse(reader, "each of \"trace\" must be a string");
+	return parse_trace(reader->options, json_string_value(value), reader->why, reader->why_size);
+}
+
+static int read_command(struct reader *reader, json_t *value)
+{
+	const size_t count = json_array_size(value);
+	const char **words;
+	int r = 0;
+
+	if (!count)
+		return refuse(reader, "\"command\" must be a list of strings");
+	words = calloc(count, sizeof(*words));
+	if (!words)
+		abort();
+	for (size_t i = 0; i < count; i++) {
+		words[i] = json_string_value(json_array_get(value, i));
+		if (!words[i])
+			r = refuse(reader, "each of \"command\" must be a string");
+	}
+	if (!r)
+		r = set_command(reader->options, count, words);
+	free(words);
+	return r;
+}
+
+static int read_choice(struct reader *reader, const char *key, json_t *value)
+{
+	struct vm_config *config = &reader->options->config;
+	const char *text = "";
+	int r = read_text(reader, key, value, &text);
+
+	if (r)
+		return r;
+	if (!strcmp(key, "board")) {
+		if (!board_find(text))
+			return refuse(reader, "the board \"%s\" is unknown; use \"microvm\"", text);
+		config->board = text;
+	} else {
+		if (strcmp(text, "auto") && !engine_find(text))
+			return refuse(reader, "the engine \"%s\" is unknown; `ruse engines` lists those of this build", text);
+		config->engine = text;
+	}
+	return 0;
+}
+
+static int read_place(struct reader *reader, const char *key, json_t *value, char_config *where)
+{
+	int r = read_text(reader, key, value, where);
+
+	return r ? r : check_char_config(key, *where, reader->why, reader->why_size);
+}
+
+static int read_key(struct reader *reader, const char *key, json_t *value)
+{
+	struct vm_config *config = &reader->options->config;
+	const struct {
+		const char *key;
+		const char **text;
+	} texts[] = {{"kernel", &config->kernel}, {"initrd", &config->initrd}, {"append", &config->append}};
+	const struct {
+		const char *key;
+		bool *flag;
+	} flags[] = {{"rng", &config->rng},
+		     {"no_reboot", &config->no_reboot},
+		     {"test_devices", &config->test_devices},
+		     {"stats", &config->stats},
+		     {"no_sandbox", &config->no_sandbox}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (!strcmp(key, texts[i].key))
+			return read_text(reader, key, value, texts[i].text);
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		if (!strcmp(key, flags[i].key))
+			return read_flag(reader, key, value, flags[i].flag);
+	if (!strcmp(key, "board") || !strcmp(key, "engine"))
+		return read_choice(reader, key, value);
+	if (!strcmp(key, "cpus"))
+		return read_cpus(reader, key, value);
+	if (!strcmp(key, "memory"))
+		return read_memory(reader, key, value);
+	if (!strcmp(key, "disks"))
+		return read_list(reader, key, value, read_disk);
+	if (!strcmp(key, "nets"))
+		return read_list(reader, key, value, read_net);
+	if (!strcmp(key, "trace"))
+		return read_list(reader, key, value, read_trace);
+	if (!strcmp(key, "command"))
+		return read_command(reader, value);
+	if (!strcmp(key, "serial"))
+		return read_place(reader, key, value, &config->serial);
+	if (!strcmp(key, "console"))
+		return read_place(reader, key, value, &config->console);
+	return refuse(reader, "\"%s\" is unknown; `ruse run --print-config` shows all that there is", key);
+}
+
+int config_json_read(struct run_options *options, const char *path, char *why, size_t why_size)
+{
+	struct reader reader = {.options = options, .path = path, .why = why, .why_size = why_size};
+	json_error_t error;
+	json_t *root = !strcmp(path, "-") ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &error)
+					  : json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+	const char *key;
+	json_t *value;
+	int r = 0;
+
+	if (!root && error.line < 0)
+		return refuse(&reader, "can't be read: %s", error.text);
+	if (!root)
+		return refuse(&reader, "is not JSON: line %d, %s", error.line, error.text);
+	if (!json_is_object(root))
+		r = refuse(&reader, "must hold one object, {...}");
+	json_object_foreach(root, key, value) {
+		if (!r && !json_is_null(value))
+			r = read_key(&reader, key, value);
+	}
+	json_decref(root);
+	return r;
+}
+
+/* ---- printing ---- */
+
+static json_t *text_or_null(const char *text)
+{
+	return text ? json_string(text) : json_null();
+}
+
+static json_t *print_disks(const struct vm_config *config)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < config->disk_count; i++) {
+		const struct disk_config *disk = &config->disks[i];
+		json_t *item = json_pack("{s:s, s:b}", "path", disk->path, "read_only", disk->read_only);
+
+		if (disk->serial)
+			json_object_set_new(item, "serial", json_string(disk->serial));
+		json_array_append_new(list, item);
+	}
+	return list;
+}
+
+static json_t *print_nets(const struct vm_config *config)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < config->net_count; i++) {
+		const struct net_config *net = &config->nets[i];
+		json_t *forwards = json_array();
+
+		for (unsigned j = 0; j < net->forward_count; j++)
+			json_array_append_new(forwards,
+					      json_pack("{s:s, s:i, s:i}", "protocol", "tcp", "host",
+							(int)net->forward[j].host, "guest", (int)net->forward[j].guest));
+		json_array_append_new(list, json_pack("{s:s, s:o}", "backend", net->backend, "forward", forwards));
+	}
+	return list;
+}
+
+static json_t *print_trace(uint32_t bits)
+{
+	static const char *const names[] = {"exits", "io", "mmio", "msr", "irq", "virtio", "exception", "block", "insn"};
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (bits & trace_topic_find(names[i], strlen(names[i])))
+			json_array_append_new(list, json_string(names[i]));
+	return list;
+}
+
+static json_t *print_command(const char *const *command)
+{
+	json_t *list;
+
+	if (!command)
+		return json_null();
+	list = json_array();
+	for (; *command; command++)
+		json_array_append_new(list, json_string(*command));
+	return list;
+}
+
+static json_t *print_size(uint64_t bytes)
+{
+	char text[32];
+
+	if (bytes % MIB(1))
+		return json_integer((json_int_t)bytes);
+	snprintf(text, sizeof(text), "%lluM", (unsigned long long)(bytes >> 20));
+	return json_string(text);
+}
+
+void config_json_print(const struct run_options *options, FILE *out)
+{
+	const struct vm_config *config = &options->config;
+	json_t *root = json_object();
+
+	json_object_set_new(root, "board", json_string(config->board));
+	json_object_set_new(root, "engine", json_string(config->engine));
+	json_object_set_new(root, "kernel", text_or_null(config->kernel));
+	json_object_set_new(root, "initrd", text_or_null(config->initrd));
+	json_object_set_new(root, "append", text_or_null(config->append));
+	json_object_set_new(root, "cpus", json_integer(config->cpus));
+	json_object_set_new(root, "memory", print_size(config->memory));
+	json_object_set_new(root, "disks", print_disks(config));
+	json_object_set_new(root, "nets", print_nets(config));
+	json_object_set_new(root, "rng", json_boolean(config->rng));
+	json_object_set_new(root, "serial", text_or_null(config->serial));
+	json_object_set_new(root, "console", text_or_null(config->console));
+	json_object_set_new(root, "no_reboot", json_boolean(config->no_reboot));
+	json_object_set_new(root, "test_devices", json_boolean(config->test_devices));
+	json_object_set_new(root, "stats", json_boolean(config->stats));
+	json_object_set_new(root, "no_sandbox", json_boolean(config->no_sandbox));
+	json_object_set_new(root, "trace", print_trace(config->trace));
+	json_object_set_new(root, "command", print_command(config->command));
+	json_dumpf(root, out, JSON_INDENT(2));
+	fputc('\n', out);
+	json_decref(root);
+}

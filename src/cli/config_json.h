@@ -1,0 +1,15 @@
+/* The VM description as JSON: what `--config` reads and `--print-config` shows. docs/CLI.md has the schema.
+ *
+ * Example: `r = config_json_read(&options, "vm.json", why, sizeof(why));`
+ */
+#ifndef CLI_CONFIG_JSON_H
+#define CLI_CONFIG_JSON_H
+
+#include "cli/options.h"
+
+/* Reads a file ("-": stdin) over what options holds; lists are added to. -errno and one sentence. */
+int config_json_read(struct run_options *options, const char *path, char *why, size_t why_size);
+/* Prints all of it; reading that back gives the same machine. */
+void config_json_print(const struct run_options *options, FILE *out);
+
+#endif

@@ -1,0 +1,435 @@
+/* Parsing of `ruse run`; see options.h. */
+#include "cli/options.h"
+
+#include "board/board.h"
+#include "cli/config_json.h"
+#include "core/trace.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_MEMORY MIB(256)
+
+/* ---- text ---- */
+
+char *strings_copy(struct strings *strings, const char *text, size_t len)
+{
+	char *copy = strndup(text, len);
+
+	if (strings->count == strings->capacity) {
+		size_t capacity = strings->capacity ? strings->capacity * 2 : 16;
+		char **items = realloc(strings->items, capacity * sizeof(*items));
+
+		if (!items)
+			abort();
+		strings->items = items;
+		strings->capacity = capacity;
+	}
+	if (!copy)
+		abort();
+	strings->items[strings->count++] = copy;
+	return copy;
+}
+
+void strings_free(struct strings *strings)
+{
+	for (size_t i = 0; i < strings->count; i++)
+		free(strings->items[i]);
+	free(strings->items);
+	*strings = (struct strings){0};
+}
+
+__attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t why_size, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, why_size, format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+bool parse_size(const char *text, uint64_t *bytes)
+{
+	char *end;
+	unsigned shift = 0;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	unsigned long long value = strtoull(text, &end, 10);
+	if (errno)
+		return false;
+	switch (*end) {
+	case 'k':
+	case 'K':
+		shift = 10;
+		break;
+	case 'm':
+	case 'M':
+		shift = 20;
+		break;
+	case 'g':
+	case 'G':
+		shift = 30;
+		break;
+	default:
+		break;
+	}
+	if (shift)
+		end++;
+	if (*end || value > UINT64_MAX >> shift)
+		return false;
+	*bytes = (uint64_t)value << shift;
+	return true;
+}
+
+static bool parse_unsigned(const char *text, size_t len, unsigned long max, unsigned long *value)
+{
+	*value = 0;
+	if (!len)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		*value = *value * 10 + (unsigned long)(text[i] - '0');
+		if (*value > max)
+			return false;
+	}
+	return true;
+}
+
+/* ---- values that have a structure ---- */
+
+int parse_disk(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	struct vm_config *config = &options->config;
+	const size_t path_len = strcspn(text, ",");
+	struct disk_config disk = {0};
+
+	if (!path_len)
+		return refuse(why, why_size, "--disk %s names no file; write --disk PATH[,ro][,serial=S]", text);
+	if (config->disk_count == CONFIG_MAX_DISKS)
+		return refuse(why, why_size, "more than %d disks; leave some --disk out", CONFIG_MAX_DISKS);
+	disk.path = strings_copy(&options->strings, text, path_len);
+	for (const char *p = text + path_len; *p == ',';) {
+		size_t len = strcspn(++p, ",");
+
+		if (len == 2 && !memcmp(p, "ro", 2))
+			disk.read_only = true;
+		else if (len > 7 && len <= 27 && !memcmp(p, "serial=", 7))
+			disk.serial = strings_copy(&options->strings, p + 7, len - 7);
+		else
+			return refuse(why, why_size,
+				      "--disk option '%.*s' is unknown; use ro or serial=S (at most 20 characters)", (int)len,
+				      p);
+		p += len;
+	}
+	config->disks[config->disk_count++] = disk;
+	return 0;
+}
+
+static int parse_forward(struct net_config *net, const char *text, size_t len, char *why, size_t why_size)
+{
+	const char *host = text + 4;
+	const char *colon = len > 4 && !memcmp(text, "tcp:", 4) ? memchr(host, ':', len - 4) : NULL;
+	unsigned long host_port, guest_port;
+
+	if (!colon || !parse_unsigned(host, (size_t)(colon - host), 65535, &host_port) ||
+	    !parse_unsigned(colon + 1, (size_t)(text + len - colon - 1), 65535, &guest_port) || !host_port ||
+	    !guest_port)
+		return refuse(why, why_size, "hostfwd=%.*s is not understood; write hostfwd=tcp:HOSTPORT:GUESTPORT",
+			      (int)len, text);
+	if (net->forward_count == ARRAY_SIZE(net->forward))
+		return refuse(why, why_size, "more than %zu forwarded ports on one --net; add another --net",
+			      ARRAY_SIZE(net->forward));
+	net->forward[net->forward_count].host = (uint16_t)host_port;
+	net->forward[net->forward_count++].guest = (uint16_t)guest_port;
+	return 0;
+}
+
+int parse_net(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	struct vm_config *config = &options->config;
+	struct net_config net = {.backend = "user"};
+	size_t len = strcspn(text, ",");
+	int r;
+
+	if (len != 4 || memcmp(text, "user", 4))
+		return refuse(why, why_size, "--net %.*s is unknown; use --net user[,hostfwd=tcp:HOSTPORT:GUESTPORT]",
+			      (int)len, text);
+	if (config->net_count == CONFIG_MAX_NETS)
+		return refuse(why, why_size, "more than %d networks; leave some --net out", CONFIG_MAX_NETS);
+	for (const char *p = text + len; *p == ','; p += len) {
+		len = strcspn(++p, ",");
+		if (len <= 8 || memcmp(p, "hostfwd=", 8))
+			return refuse(why, why_size, "--net option '%.*s' is unknown; use hostfwd=tcp:HOSTPORT:GUESTPORT",
+				      (int)len, p);
+		r = parse_forward(&net, p + 8, len - 8, why, why_size);
+		if (r)
+			return r;
+	}
+	config->nets[config->net_count++] = net;
+	return 0;
+}
+
+int check_char_config(const char *option, const char *text, char *why, size_t why_size)
+{
+	if (!strcmp(text, "stdio") || !strcmp(text, "none") || !strcmp(text, "pty") ||
+	    (!strncmp(text, "file=", 5) && text[5]) || (!strncmp(text, "unix=", 5) && text[5]))
+		return 0;
+	return refuse(why, why_size, "%s %s is unknown; use stdio, none, file=PATH, unix=PATH or pty", option, text);
+}
+
+int parse_trace(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	while (*text) {
+		size_t len = strcspn(text, ",");
+		uint32_t bit = trace_topic_find(text, len);
+
+		if (!bit)
+			return refuse(why, why_size,
+				      "--trace topic '%.*s' is unknown; use exits, io, mmio, msr, irq, virtio, exception, block or insn",
+				      (int)len, text);
+		options->config.trace |= bit;
+		text += len + (text[len] == ',');
+	}
+	return 0;
+}
+
+int set_command(struct run_options *options, size_t count, const char *const *words)
+{
+	const char **command = calloc(count + 1, sizeof(*command));
+
+	if (!command)
+		abort();
+	for (size_t i = 0; i < count; i++)
+		command[i] = strings_copy(&options->strings, words[i], strlen(words[i]));
+	free(options->command);
+	options->command = command;
+	options->config.command = command;
+	return 0;
+}
+
+/* ---- the table ---- */
+
+struct option {
+	const char *name;     /* without the dashes */
+	const char *argument; /* how --help calls it; NULL: takes none */
+	const char *help;
+	/* text is NULL for an option without argument. */
+	int (*apply)(struct run_options *options, const char *text, char *why, size_t why_size);
+};
+
+static int copy_text(struct run_options *options, const char **where, const char *text)
+{
+	*where = strings_copy(&options->strings, text, strlen(text));
+	return 0;
+}
+
+static int apply_kernel(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	return copy_text(options, &options->config.kernel, text);
+}
+
+static int apply_initrd(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	return copy_text(options, &options->config.initrd, text);
+}
+
+static int apply_append(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	return copy_text(options, &options->config.append, text);
+}
+
+static int apply_board(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (!board_find(text))
+		return refuse(why, why_size, "--board %s is unknown; use microvm", text);
+	return copy_text(options, &options->config.board, text);
+}
+
+static int apply_engine(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (strcmp(text, "auto") && !engine_find(text))
+		return refuse(why, why_size, "--engine %s is unknown; `ruse engines` lists those of this build", text);
+	return copy_text(options, &options->config.engine, text);
+}
+
+static int apply_cpus(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	unsigned long cpus;
+
+	if (!parse_unsigned(text, strlen(text), VM_MAX_VCPUS, &cpus) || !cpus)
+		return refuse(why, why_size, "--cpus %s is not a number from 1 to %d", text, VM_MAX_VCPUS);
+	options->config.cpus = (unsigned)cpus;
+	return 0;
+}
+
+static int apply_memory(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (!parse_size(text, &options->config.memory) || !options->config.memory ||
+	    options->config.memory % PAGE_SIZE)
+		return refuse(why, why_size, "--memory %s is not a size in whole pages; write for example 256M or 2G", text);
+	return 0;
+}
+
+static int apply_rng(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (strcmp(text, "on") && strcmp(text, "off"))
+		return refuse(why, why_size, "--rng %s is neither on nor off", text);
+	options->config.rng = !strcmp(text, "on");
+	return 0;
+}
+
+static int apply_serial(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	int r = check_char_config("--serial", text, why, why_size);
+
+	return r ? r : copy_text(options, &options->config.serial, text);
+}
+
+static int apply_console(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	int r = check_char_config("--console", text, why, why_size);
+
+	return r ? r : copy_text(options, &options->config.console, text);
+}
+
+static int apply_config(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	return config_json_read(options, text, why, why_size);
+}
+
+#define APPLY_FLAG(name, field)                                                                                    \
+	static int apply_##name(struct run_options *options, const char *text, char *why, size_t why_size)        \
+	{                                                                                                          \
+		options->field = true;                                                                             \
+		return 0;                                                                                          \
+	}
+
+APPLY_FLAG(no_reboot, config.no_reboot)
+APPLY_FLAG(test_devices, config.test_devices)
+APPLY_FLAG(stats, config.stats)
+APPLY_FLAG(no_sandbox, config.no_sandbox)
+APPLY_FLAG(dry_run, config.dry_run)
+APPLY_FLAG(print_config, print_config)
+APPLY_FLAG(help, help)
+
+static const struct option option_table[] = {
+	{"kernel", "FILE", "bzImage, ELF with PVH note, x86-64 ELF or multiboot-1 kernel", apply_kernel},
+	{"initrd", "FILE", "initial RAM disk; the module of a multiboot kernel", apply_initrd},
+	{"append", "TEXT", "the kernel's command line", apply_append},
+	{"board", "NAME", "machine: microvm (default)", apply_board},
+	{"engine", "NAME", "auto (default: the fastest that works), kvm, interp", apply_engine},
+	{"cpus", "N", "virtual processors, 1 to 64 (default 1)", apply_cpus},
+	{"memory", "SIZE", "guest memory, K, M or G (default 256M)", apply_memory},
+	{"disk", "PATH[,ro][,serial=S]", "raw image or block device; repeatable", parse_disk},
+	{"net", "user[,hostfwd=tcp:HOSTPORT:GUESTPORT]...", "network card behind user-mode NAT; repeatable", parse_net},
+	{"rng", "on|off", "random number device (default on)", apply_rng},
+	{"serial", "stdio|none|file=P|unix=P|pty", "serial port ttyS0 (default stdio)", apply_serial},
+	{"console", "stdio|none|file=P|unix=P|pty", "virtio console hvc0 (default none)", apply_console},
+	{"no-reboot", NULL, "end instead of resetting the machine", apply_no_reboot},
+	{"test-devices", NULL, "isa-debug-exit, pc-testdev and fw_cfg", apply_test_devices},
+	{"stats", NULL, "report instructions, exits, memory and times at the end", apply_stats},
+	{"trace", "TOPIC,...", "exits, io, mmio, msr, irq, virtio, exception, block, insn", parse_trace},
+	{"config", "FILE", "read the machine from JSON; later options add to it", apply_config},
+	{"print-config", NULL, "print the machine as JSON and end", apply_print_config},
+	{"dry-run", NULL, "check everything, start nothing", apply_dry_run},
+	{"no-sandbox", NULL, "stay outside of the sandbox, to debug", apply_no_sandbox},
+	{"help", NULL, "this text", apply_help},
+};
+
+void run_options_help(FILE *out)
+{
+	fputs("usage: ruse run --kernel FILE [OPTION]... [-- COMMAND [ARG]...]\n\n", out);
+	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
+		const struct option *option = &option_table[i];
+		int width = fprintf(out, "  --%s%s%s", option->name, option->argument ? " " : "",
+				    option->argument ? option->argument : "");
+
+		fprintf(out, "%*s%s\n", width < 34 ? 34 - width : 0, width < 34 ? "" : "\n                                  ",
+			option->help);
+	}
+	fputs("\nCOMMAND runs inside the guest with our stdin, stdout and stderr; its exit status becomes ours.\n"
+	      "Exit status: 0 guest power-off, 3 guest panic or triple fault, 1 host error, 2 usage error.\n",
+	      out);
+}
+
+void run_options_init(struct run_options *options)
+{
+	*options = (struct run_options){
+		.config = {.board = "microvm",
+			   .engine = "auto",
+			   .cpus = 1,
+			   .memory = DEFAULT_MEMORY,
+			   .rng = true},
+	};
+}
+
+void run_options_free(struct run_options *options)
+{
+	strings_free(&options->strings);
+	free(options->command);
+	options->command = NULL;
+}
+
+static const struct option *find_option(const char *name, size_t len)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++)
+		if (strlen(option_table[i].name) == len && !memcmp(option_table[i].name, name, len))
+			return &option_table[i];
+	return NULL;
+}
+
+int run_options_parse(struct run_options *options, int argc, char **argv, char *why, size_t why_size)
+{
+	for (int i = 0; i < argc; i++) {
+		const char *word = argv[i], *text = NULL;
+
+		if (!strcmp(word, "--")) {
+			if (i + 1 == argc)
+				return refuse(why, why_size, "nothing follows --; write -- COMMAND [ARG]...");
+			return set_command(options, (size_t)(argc - i - 1), (const char *const *)argv + i + 1);
+		}
+		if (!strcmp(word, "-h"))
+			word = "--help";
+		size_t len = strncmp(word, "--", 2) ? 0 : strcspn(word + 2, "=");
+		const struct option *option = len ? find_option(word + 2, len) : NULL;
+
+		if (!option && strncmp(word, "-", 1))
+			return refuse(why, why_size,
+				      "'%s' is no option; a command for the guest stands behind --, a kernel behind --kernel",
+				      word);
+		if (!option)
+			return refuse(why, why_size, "option %s is unknown; `ruse run --help` lists them", word);
+		if (word[2 + len] == '=')
+			text = word + 3 + len;
+		if (!option->argument && text)
+			return refuse(why, why_size, "--%s takes no value", option->name);
+		if (option->argument && !text) {
+			if (++i == argc)
+				return refuse(why, why_size, "--%s needs a value: --%s %s", option->name, option->name,
+					      option->argument);
+			text = argv[i];
+		}
+		int r = option->apply(options, text, why, why_size);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int run_options_check(struct run_options *options, char *why, size_t why_size)
+{
+	struct vm_config *config = &options->config;
+
+	if (!config->kernel)
+		return refuse(why, why_size, "no kernel: give --kernel FILE (./run fetches one and gives it)");
+	if (config->command && !config->initrd)
+		return refuse(why, why_size,
+			      "a command needs an initrd whose init runs it: give --initrd FILE (./run builds one)");
+	if (config->serial && config->console && !strcmp(config->serial, "stdio") && !strcmp(config->console, "stdio"))
+		return refuse(why, why_size, "--serial and --console can't both be stdio; give one of them another place");
+	return 0;
+}

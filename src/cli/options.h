@@ -1,0 +1,53 @@
+/* The options of `ruse run`: one table, from which parsing, `--help` and the test of the documentation come.
+ *
+ * Example:
+ *     struct run_options options;
+ *     run_options_init(&options);
+ *     r = run_options_parse(&options, argc, argv, why, sizeof(why));   // -EINVAL: a usage error
+ *     ...
+ *     run_options_free(&options);
+ */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include "board/config.h"
+#include <stdio.h>
+
+/* Text that a vm_config points to: freed together. */
+struct strings {
+	char **items;
+	size_t count, capacity;
+};
+
+/* A copy of len bytes of text; aborts the process when there is no memory. */
+char *strings_copy(struct strings *strings, const char *text, size_t len);
+void strings_free(struct strings *strings);
+
+struct run_options {
+	struct vm_config config;
+	bool print_config;
+	bool help;
+	struct strings strings;
+	const char **command; /* what config.command points to */
+};
+
+void run_options_init(struct run_options *options);
+/* argv[0] is the first argument after `run`. 0, or -errno and one sentence. */
+int run_options_parse(struct run_options *options, int argc, char **argv, char *why, size_t why_size);
+/* What must hold whatever the order of the options was. */
+int run_options_check(struct run_options *options, char *why, size_t why_size);
+void run_options_free(struct run_options *options);
+void run_options_help(FILE *out);
+
+/* ---- pieces that --config shares ---- */
+
+/* "128M" -> bytes. False: not a size. */
+bool parse_size(const char *text, uint64_t *bytes);
+/* "user[,hostfwd=tcp:HOST:GUEST]..." and "PATH[,ro][,serial=S]" */
+int parse_net(struct run_options *options, const char *text, char *why, size_t why_size);
+int parse_disk(struct run_options *options, const char *text, char *why, size_t why_size);
+int check_char_config(const char *option, const char *text, char *why, size_t why_size);
+int parse_trace(struct run_options *options, const char *text, char *why, size_t why_size);
+int set_command(struct run_options *options, size_t count, const char *const *words);
+
+#endif

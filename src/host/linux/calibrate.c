@@ -1,0 +1,201 @@
+/* Measuring engines; see calibrate.h.
+ *
+ *     guest memory: 0x1000  the loop:  dec ecx; add eax, ecx; xor edx, eax; jnz back
+ *                           then:      out 0xf4, al     which ends the run
+ */
+#include "host/linux/calibrate.h"
+
+#include "arch/state.h"
+#include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/vcpu_hooks.h"
+#include "base/fmt.h"
+#include "core/tsc.h"
+#include "core/vm.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define MEMORY_SIZE  0x10000u
+#define CODE         0x1000u
+#define LOOP_LENGTH  4       /* instructions a round */
+#define FIRST_ROUNDS 1000u
+#define MAX_ROUNDS   (1u << 28)
+#define MAX_EXITS    1000    /* of other kinds before the end is reached */
+/* Hardware is beyond this, interpretation is not: no need to look at the others. */
+#define SURELY_HARDWARE 3e8
+
+static const uint8_t code[] = {
+	0x01, 0xc8,       /* add eax, ecx */
+	0x31, 0xc2,       /* xor edx, eax */
+	0xff, 0xc9,       /* dec ecx */
+	0x75, 0xf8,       /* jnz -8 */
+	0xe6, 0xf4,       /* out 0xf4, al */
+	0xf4,             /* hlt */
+};
+
+struct bench {
+	struct vm *vm;
+	void *memory;
+	struct x86_cpuid_table cpuid;
+	bool vm_made, vcpu_made;
+};
+
+static void bench_destroy(struct bench *bench)
+{
+	if (bench->vcpu_made)
+		bench->vm->engine->vcpu_destroy(bench->vm->vcpus[0]);
+	if (bench->vm_made)
+		bench->vm->engine->vm_destroy(bench->vm);
+	vm_destroy(bench->vm);
+	if (bench->memory)
+		munmap(bench->memory, MEMORY_SIZE);
+}
+
+static int bench_create(struct bench *bench, const struct engine_ops *engine, char *why, size_t why_size)
+{
+	int r;
+
+	*bench = (struct bench){0};
+	bench->vm = vm_create(&(struct vm_params){.engine = engine, .cpus = 1});
+	if (!bench->vm)
+		goto no_memory;
+	bench->vm->arch_ops = &x86_vcpu_ops;
+	bench->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (bench->memory == MAP_FAILED) {
+		bench->memory = NULL;
+		goto no_memory;
+	}
+	if (mem_add_slot(&bench->vm->mem, 0, MEMORY_SIZE, bench->memory, false) < 0)
+		goto no_memory;
+	memcpy((uint8_t *)bench->memory + CODE, code, sizeof(code));
+	r = engine->vm_init(bench->vm, why, why_size);
+	if (r < 0)
+		return r;
+	bench->vm_made = true;
+	x86_cpuid_build(&bench->cpuid, 1, X86_TSC_HZ_DEFAULT);
+	bench->vm->cpuid = &bench->cpuid;
+	if (engine->cpuid_filter)
+		engine->cpuid_filter(bench->vm);
+	r = engine->vcpu_init(bench->vm->vcpus[0], why, why_size);
+	if (r < 0)
+		return r;
+	bench->vcpu_made = true;
+	return 0;
+
+no_memory:
+	fmt_print(why, why_size, "no memory for the calibration guest; free some on the host");
+	return -ENOMEM;
+}
+
+/* Flat 32-bit protected mode at the loop. */
+static void start_state(struct x86_state *state, uint32_t rounds)
+{
+	const struct x86_segment data = {.selector = 0x10,
+					 .limit = 0xffffffff,
+					 .ar = X86_AR_P | X86_AR_S | X86_AR_WRITABLE | X86_AR_ACCESSED | X86_AR_G |
+					       X86_AR_DB};
+
+	x86_state_reset(state, true);
+	for (unsigned i = 0; i < X86_SEG_COUNT; i++)
+		state->seg[i] = data;
+	state->seg[X86_CS].selector = 0x08;
+	state->seg[X86_CS].ar |= X86_AR_CODE;
+	state->cr0 = X86_CR0_PE | X86_CR0_ET;
+	state->rip = CODE;
+	state->gpr[X86_RCX] = rounds;
+}
+
+/* Runs that many rounds of the loop and says how long it took. */
+static int run_rounds(struct bench *bench, uint32_t rounds, uint64_t *ns, char *why, size_t why_size)
+{
+	const struct engine_ops *engine = bench->vm->engine;
+	struct vcpu *vcpu = bench->vm->vcpus[0];
+	struct vm_exit exit = {.kind = VM_EXIT_INTERRUPTED};
+	union arch_state state;
+	uint64_t start;
+	int r;
+
+	memset(&state, 0, sizeof(state));
+	start_state(&state.x86, rounds);
+	r = engine->set_state(vcpu, &state);
+	start = platform_clock_ns();
+	for (unsigned i = 0; r == 0 && i < MAX_EXITS; i++) {
+		r = engine->run(vcpu, &exit);
+		if (r < 0 || exit.kind == VM_EXIT_IO)
+			break;
+		if (exit.kind != VM_EXIT_INTERRUPTED)
+			r = -EIO;
+	}
+	*ns = platform_clock_ns() - start;
+	if (r == 0 && exit.kind != VM_EXIT_IO)
+		r = -EIO;
+	if (r < 0)
+		fmt_print(why, why_size, "%s does not run the calibration guest (error %d, exit %s); choose another --engine",
+			  engine->name, -r, vm_exit_name(exit.kind));
+	return r;
+}
+
+int engine_measure(const struct engine_ops *engine, uint64_t budget_ns, double *per_second, char *why,
+		   size_t why_size)
+{
+	struct bench bench;
+	uint32_t rounds = FIRST_ROUNDS;
+	uint64_t spent = 0, ns = 0;
+	int r = engine->probe(why, why_size);
+
+	if (r < 0)
+		return r;
+	r = bench_create(&bench, engine, why, why_size);
+	*per_second = 0;
+	while (r == 0) {
+		r = run_rounds(&bench, rounds, &ns, why, why_size);
+		if (r < 0)
+			break;
+		double rate = (double)rounds * LOOP_LENGTH * 1e9 / (double)(ns ? ns : 1);
+		if (rate > *per_second)
+			*per_second = rate;
+		spent += ns;
+		if (rounds >= MAX_ROUNDS || spent * 2 >= budget_ns)
+			break;
+		/* Twice as long each time; the last and longest run is the one that counts most. */
+		rounds *= 2;
+	}
+	bench_destroy(&bench);
+	return r;
+}
+
+const struct engine_ops *engine_choose(char *why, size_t why_size)
+{
+	const struct engine_ops *best = NULL;
+	char reason[256] = "";
+	double best_rate = 0;
+	unsigned working = 0;
+
+	for (unsigned i = 0; engines[i]; i++) {
+		if (engines[i]->probe(reason, sizeof(reason)) == 0) {
+			best = engines[i];
+			working++;
+		}
+	}
+	if (working < 2) {
+		if (!best)
+			fmt_print(why, why_size, "no engine of this build runs here: %s", reason);
+		return best;
+	}
+	best = NULL;
+	for (unsigned i = 0; engines[i]; i++) {
+		double rate;
+
+		if (engine_measure(engines[i], 2000000, &rate, reason, sizeof(reason)) < 0)
+			continue;
+		if (rate > best_rate) {
+			best_rate = rate;
+			best = engines[i];
+		}
+		if (rate > SURELY_HARDWARE)
+			break;
+	}
+	if (!best)
+		fmt_print(why, why_size, "no engine of this build runs here: %s", reason);
+	return best;
+}

@@ -1,0 +1,489 @@
+/* From a description to an exit status; see launch.h.
+ *
+ * The order matters: everything that can be refused is refused before anything is started; every descriptor and
+ * thread is made before the sandbox closes; the first guest instruction comes last.
+ *
+ * Example: `status = launch_run(&options.config, start_ns);`
+ */
+#include "host/linux/launch.h"
+
+#include "arch/state.h"
+#include "backend/block_raw.h"
+#include "backend/char.h"
+#include "backend/char_memory.h"
+#include "backend/net_user.h"
+#include "board/board.h"
+#include "core/vm.h"
+#include "host/linux/calibrate.h"
+#include "host/linux/command.h"
+#include "host/linux/image_file.h"
+#include "host/linux/loop.h"
+#include "host/linux/memory.h"
+#include "host/linux/signals.h"
+#include "host/linux/stats.h"
+#include "host/linux/threads.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONSOLE_LOG_SIZE KIB(64)
+#define STATUS_SIZE      16
+
+/* Everything that a run holds; what is zero is not there. */
+struct launch {
+	const struct vm_config *config;
+	const struct board_ops *board;
+	const struct engine_ops *engine;
+	struct image kernel, initrd;
+	struct command *command;
+	struct board_inputs inputs;
+	struct loop *loop;
+	struct char_host char_host;
+	struct char_memory *log, *status; /* command mode: the serial port's text, the command's status */
+	struct signals signals;
+	bool signals_open;
+	struct vm *vm;
+	bool engine_ready;
+	struct guest_memory memory;
+	struct vcpu_threads *threads;
+	char why[512];
+};
+
+/* ---- what the description names ---- */
+
+static int open_images(struct launch *launch)
+{
+	const struct vm_config *config = launch->config;
+	int r = image_file_open(&launch->kernel, config->kernel, "kernel", launch->why, sizeof(launch->why));
+
+	if (r)
+		return r;
+	launch->inputs.kernel = &launch->kernel;
+	if (!config->initrd)
+		return 0;
+	r = image_file_open(&launch->initrd, config->initrd, "initrd", launch->why, sizeof(launch->why));
+	if (r)
+		return r;
+	launch->inputs.initrd = &launch->initrd;
+	if (!config->command)
+		return 0;
+	r = command_create(config->command, &launch->initrd, &launch->command, launch->why, sizeof(launch->why));
+	if (!r)
+		launch->inputs.initrd = command_initrd(launch->command);
+	return r;
+}
+
+/* For --dry-run: would the disks open? Nothing is locked. */
+static int check_disks(struct launch *launch)
+{
+	for (unsigned i = 0; i < launch->config->disk_count; i++) {
+		const struct disk_config *disk = &launch->config->disks[i];
+
+		if (access(disk->path, disk->read_only ? R_OK : R_OK | W_OK) < 0) {
+			snprintf(launch->why, sizeof(launch->why), "disk %s can't be opened%s: %s; check --disk", disk->path,
+				 disk->read_only ? "" : " for writing", strerror(errno));
+			return -errno;
+		}
+	}
+	return 0;
+}
+
+static void on_quit(void *ctx)
+{
+	struct launch *launch = ctx;
+
+	vm_stop(launch->vm, VM_STOP_QUIT, 0);
+}
+
+static int no_memory(struct launch *launch)
+{
+	snprintf(launch->why, sizeof(launch->why), "out of memory; free some on the host");
+	return -ENOMEM;
+}
+
+static int open_char(struct launch *launch, const char *spec, const char *id, struct char_backend **out)
+{
+	return char_open(&launch->char_host, spec, id, out, launch->why, sizeof(launch->why));
+}
+
+static int add_port(struct launch *launch, const char *name, struct char_backend *backend)
+{
+	struct board_inputs *inputs = &launch->inputs;
+
+	inputs->ports[inputs->port_count].name = name;
+	inputs->ports[inputs->port_count++].backend = backend;
+	return 0;
+}
+
+static int add_descriptor_port(struct launch *launch, const char *name, int in, int out)
+{
+	struct char_backend *backend;
+	int r = char_open_fds(&launch->char_host, in, out, name, &backend, launch->why, sizeof(launch->why));
+
+	return r ? r : add_port(launch, name, backend);
+}
+
+/* The command's stdin, stdout, stderr and status (command.h). */
+static int open_command_ports(struct launch *launch)
+{
+	int r = add_descriptor_port(launch, "ruse.stdin", STDIN_FILENO, -1);
+
+	if (!r)
+		r = add_descriptor_port(launch, "ruse.stdout", -1, STDOUT_FILENO);
+	if (!r)
+		r = add_descriptor_port(launch, "ruse.stderr", -1, STDERR_FILENO);
+	if (r)
+		return r;
+	launch->status = char_memory_create(STATUS_SIZE);
+	return launch->status ? add_port(launch, "ruse.status", char_memory_backend(launch->status))
+			      : no_memory(launch);
+}
+
+/* Serial port and virtio console. With a command, what the kernel says is kept for the case that it fails. */
+static int open_consoles(struct launch *launch)
+{
+	const struct vm_config *config = launch->config;
+	const bool console_on_stdio = config->console && !strcmp(config->console, "stdio");
+	int r = 0;
+
+	if (config->serial) {
+		r = open_char(launch, config->serial, "serial0", &launch->inputs.serial);
+	} else if (config->command) {
+		launch->log = char_memory_create(CONSOLE_LOG_SIZE);
+		if (!launch->log)
+			return no_memory(launch);
+		launch->inputs.serial = char_memory_backend(launch->log);
+	} else {
+		r = open_char(launch, console_on_stdio ? "none" : "stdio", "serial0", &launch->inputs.serial);
+	}
+	if (r || (!config->console && !config->command))
+		return r;
+	struct char_backend *console = NULL;
+	if (config->console)
+		r = open_char(launch, config->console, "console", &console);
+	if (!r)
+		r = add_port(launch, "", console);
+	return !r && config->command ? open_command_ports(launch) : r;
+}
+
+static int open_disks(struct launch *launch)
+{
+	for (unsigned i = 0; i < launch->config->disk_count; i++) {
+		const struct disk_config *disk = &launch->config->disks[i];
+		const struct block_raw_options options = {
+			.path = disk->path, .serial = disk->serial, .read_only = disk->read_only};
+		int r = block_raw_open(&options, launch->loop, &launch->inputs.disks[i], launch->why,
+				       sizeof(launch->why));
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int open_nets(struct launch *launch)
+{
+	for (unsigned i = 0; i < launch->config->net_count; i++) {
+		const struct net_config *net = &launch->config->nets[i];
+		struct net_user_options options = {
+			.mac = {0x52, 0x52, 0x75, 0x73, 0x65, (uint8_t)(i + 1)},
+			.forward_count = net->forward_count,
+		};
+
+		for (unsigned j = 0; j < net->forward_count; j++) {
+			options.forward[j].host = net->forward[j].host;
+			options.forward[j].guest = net->forward[j].guest;
+		}
+		int r = net_user_open(&options, launch->loop, &launch->inputs.nets[i], launch->why,
+				      sizeof(launch->why));
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- the machine ---- */
+
+static void on_signal(void *ctx, int number)
+{
+	struct launch *launch = ctx;
+
+	if (number != SIGWINCH) {
+		vm_stop(launch->vm, VM_STOP_QUIT, 128 + number);
+		return;
+	}
+	if (launch->inputs.serial)
+		char_resize(launch->inputs.serial);
+	if (launch->inputs.port_count && launch->inputs.ports[0].backend)
+		char_resize(launch->inputs.ports[0].backend);
+}
+
+static int choose_engine(struct launch *launch)
+{
+	const char *name = launch->config->engine;
+
+	if (!strcmp(name, "auto")) {
+		launch->engine = engine_choose(launch->why, sizeof(launch->why));
+		return launch->engine ? 0 : -ENODEV;
+	}
+	launch->engine = engine_find(name);
+	if (!launch->engine) {
+		snprintf(launch->why, sizeof(launch->why), "engine %s is unknown; `ruse engines` lists those of this build",
+			 name);
+		return -EINVAL;
+	}
+	return launch->engine->probe(launch->why, sizeof(launch->why));
+}
+
+static int add_memory(struct launch *launch)
+{
+	struct board_ram ram[MEM_MAX_SLOTS];
+	unsigned count = launch->board->memory_map(launch->config, ram, ARRAY_SIZE(ram));
+
+	for (unsigned i = 0; i < count; i++) {
+		int r = guest_memory_add(&launch->memory, &launch->vm->mem, ram[i].gpa, ram[i].size, GUEST_MEMORY_HUGE,
+					 launch->why, sizeof(launch->why));
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int load(struct launch *launch)
+{
+	union arch_state boot;
+	int r = launch->board->load(launch->vm, &launch->inputs, &boot, launch->why, sizeof(launch->why));
+
+	if (!r)
+		launch->board->reset(launch->vm);
+	return r;
+}
+
+/* A machine reset: I/O thread, every vcpu is parked. */
+static int reset_machine(void *ctx)
+{
+	struct launch *launch = ctx;
+	int r;
+
+	devices_reset(launch->vm);
+	r = load(launch);
+	if (r)
+		log_error("run", "the machine can't be reset: %s", launch->why);
+	return r;
+}
+
+static int create_machine(struct launch *launch)
+{
+	const struct vm_config *config = launch->config;
+	int r;
+
+	launch->vm = vm_create(&(struct vm_params){.config = config,
+						   .engine = launch->engine,
+						   .cpus = config->cpus,
+						   .no_reboot = config->no_reboot,
+						   .trace = config->trace,
+						   .platform = launch->loop});
+	if (!launch->vm)
+		return no_memory(launch);
+	launch->vm->board = launch->board;
+	r = add_memory(launch);
+	if (!r)
+		r = launch->engine->vm_init(launch->vm, launch->why, sizeof(launch->why));
+	if (r)
+		return r;
+	launch->engine_ready = true;
+	r = launch->board->create(launch->vm, &launch->inputs, launch->why, sizeof(launch->why));
+	if (r)
+		return r;
+	vm_set_reset(launch->vm, reset_machine, launch);
+	devices_reset(launch->vm);
+	return load(launch);
+}
+
+/* ---- the run ---- */
+
+static void print_log(struct launch *launch)
+{
+	char *text = launch->log ? malloc(CONSOLE_LOG_SIZE) : NULL;
+	size_t len = text ? char_memory_copy(launch->log, text, CONSOLE_LOG_SIZE) : 0;
+
+	if (len) {
+		fputs("ruse: the guest's serial console said last:\n", stderr);
+		fwrite(text, 1, len, stderr);
+		if (text[len - 1] != '\n')
+			fputc('\n', stderr);
+	}
+	free(text);
+}
+
+static const char *stop_sentence(enum vm_stop_reason reason)
+{
+	switch (reason) {
+	case VM_STOP_POWEROFF:
+		return "the guest powered off";
+	case VM_STOP_RESET:
+		return "the guest asked for a reset";
+	case VM_STOP_PANIC:
+		return "the guest's kernel panicked";
+	case VM_STOP_TRIPLE_FAULT:
+		return "the guest's processor shut down (triple fault)";
+	case VM_STOP_DEBUG_EXIT:
+		return "the guest wrote to the debug-exit port";
+	default:
+		return "the run ended";
+	}
+}
+
+static int stop_status(const struct vm *vm)
+{
+	switch ((enum vm_stop_reason)atomic_load(&vm->stop_reason)) {
+	case VM_STOP_POWEROFF:
+	case VM_STOP_RESET:
+		return LAUNCH_OK;
+	case VM_STOP_PANIC:
+	case VM_STOP_TRIPLE_FAULT:
+		return LAUNCH_GUEST_FAILED;
+	case VM_STOP_DEBUG_EXIT:
+	case VM_STOP_QUIT:
+		return vm->stop_code;
+	case VM_STOP_NONE:
+	case VM_STOP_HOST_ERROR:
+		break;
+	}
+	return LAUNCH_HOST_ERROR;
+}
+
+/* The command's own status, if it got that far. */
+static int final_status(struct launch *launch)
+{
+	enum vm_stop_reason reason = atomic_load(&launch->vm->stop_reason);
+	int status = stop_status(launch->vm);
+	char text[STATUS_SIZE];
+
+	if (status == LAUNCH_GUEST_FAILED)
+		fprintf(stderr, "ruse: %s\n", stop_sentence(reason));
+	if (!launch->command || reason == VM_STOP_QUIT || reason == VM_STOP_HOST_ERROR)
+		return status;
+	size_t len = char_memory_copy(launch->status, text, sizeof(text));
+	if (command_status(text, len, &status))
+		return status;
+	print_log(launch);
+	fprintf(stderr, "ruse: %s before the command's exit status was known\n", stop_sentence(reason));
+	return LAUNCH_GUEST_FAILED;
+}
+
+static int run_machine(struct launch *launch, uint64_t start_ns)
+{
+	struct stats stats;
+	int r = threads_create(launch->vm, NULL, NULL, &launch->threads, launch->why, sizeof(launch->why));
+
+	if (r)
+		return r;
+	stats_begin(&stats, launch->vm, start_ns);
+	threads_run(launch->threads);
+	r = loop_run(launch->loop);
+	if (r)
+		vm_stop(launch->vm, VM_STOP_HOST_ERROR, 0);
+	threads_join(launch->threads);
+	launch->threads = NULL;
+	if (launch->config->stats)
+		stats_print(&stats, launch->vm, stderr);
+	return 0;
+}
+
+static int start(struct launch *launch)
+{
+	char *why = launch->why;
+	const size_t why_size = sizeof(launch->why);
+	int r = choose_engine(launch);
+
+	if (r)
+		return r;
+	launch->loop = loop_create(why, why_size);
+	if (!launch->loop)
+		return -ENOMEM;
+	launch->char_host = (struct char_host){.loop = launch->loop, .quit = on_quit, .quit_ctx = launch};
+	r = open_disks(launch);
+	if (!r)
+		r = open_nets(launch);
+	if (!r)
+		r = open_consoles(launch);
+	if (!r)
+		r = create_machine(launch);
+	if (!r)
+		r = signals_open(&launch->signals, launch->loop, on_signal, launch, why, why_size);
+	launch->signals_open = r == 0;
+	return r;
+}
+
+/* Undoes start(), whatever of it was done. Devices go before the backends that they use. */
+static void finish(struct launch *launch)
+{
+	struct board_inputs *inputs = &launch->inputs;
+
+	threads_join(launch->threads);
+	if (launch->signals_open)
+		signals_close(&launch->signals);
+	if (launch->vm && launch->vm->board_data)
+		launch->board->destroy(launch->vm);
+	if (launch->engine_ready)
+		launch->engine->vm_destroy(launch->vm);
+	vm_destroy(launch->vm);
+	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
+		if (inputs->disks[i])
+			inputs->disks[i]->ops->destroy(inputs->disks[i]);
+	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
+		if (inputs->nets[i])
+			inputs->nets[i]->ops->destroy(inputs->nets[i]);
+	if (inputs->serial)
+		inputs->serial->ops->destroy(inputs->serial);
+	for (unsigned i = 0; i < inputs->port_count; i++)
+		if (inputs->ports[i].backend)
+			inputs->ports[i].backend->ops->destroy(inputs->ports[i].backend);
+	guest_memory_destroy(&launch->memory);
+	loop_destroy(launch->loop);
+}
+
+static int check(struct launch *launch)
+{
+	const struct vm_config *config = launch->config;
+	int r;
+
+	launch->board = board_find(config->board);
+	if (!launch->board) {
+		snprintf(launch->why, sizeof(launch->why), "board %s is unknown; use microvm", config->board);
+		return -EINVAL;
+	}
+	r = open_images(launch);
+	if (!r)
+		r = launch->board->check(config, &launch->inputs, launch->why, sizeof(launch->why));
+	return !r && config->dry_run ? check_disks(launch) : r;
+}
+
+int launch_run(const struct vm_config *config, uint64_t start_ns)
+{
+	struct launch launch = {.config = config};
+	int status = LAUNCH_OK;
+	int r = check(&launch);
+
+	if (!r && !config->dry_run) {
+		r = start(&launch);
+		if (!r)
+			r = run_machine(&launch, start_ns);
+		if (!r)
+			status = final_status(&launch);
+		finish(&launch);
+	}
+	if (r) {
+		fprintf(stderr, "ruse: %s\n", launch.why);
+		status = LAUNCH_HOST_ERROR;
+	}
+	command_destroy(launch.command);
+	image_file_close(&launch.initrd);
+	image_file_close(&launch.kernel);
+	return status;
+}
