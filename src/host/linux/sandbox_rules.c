@@ -1,0 +1,122 @@
+/* The system calls that each role may make after the sandbox has closed; see sandbox.h.
+ *
+ * A call that is missing here shows as "the sandbox stopped system call ...": add it with the narrowest roles and
+ * the narrowest check that do. KVM's ioctls are in sandbox_kvm_<architecture>.c.
+ */
+#include "host/linux/sandbox_rules.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+/* The kernel takes an ioctl's or fcntl's number as 32 bits: the upper half is not compared. */
+#define LOW32                     0xffffffffu
+#define EQUALS(argument, number)  CHECK_MASKED, argument, LOW32, (uint32_t)(number)
+#define WITHOUT(argument, bits)   CHECK_MASKED, argument, bits, 0
+#define FAILS(error)              CHECK_ERRNO, 0, 0, error
+#define SELF(argument)            CHECK_SELF, argument, 0, 0
+
+const struct sandbox_rule sandbox_rules[] = {
+	/* Waiting and waking, time, the end of a thread. */
+	{"futex", ROLE_ALL},
+	{"sched_yield", ROLE_ALL},
+	{"clock_gettime", ROLE_ALL},
+	{"gettimeofday", ROLE_ALL},
+	{"nanosleep", ROLE_ALL},
+	{"clock_nanosleep", ROLE_ALL},
+	{"restart_syscall", ROLE_ALL},
+	{"timerfd_settime", ROLE_ALL}, /* any thread arms timers */
+	{"exit", ROLE_ALL},
+	{"exit_group", ROLE_ALL},
+	{"getpid", ROLE_ALL},
+	{"gettid", ROLE_ALL},
+	{"tgkill", ROLE_ALL, SELF(0)}, /* kicks, abort() */
+	{"rt_sigreturn", ROLE_ALL},
+	{"rt_sigprocmask", ROLE_ALL},
+	{"sigaltstack", ROLE_ALL},
+
+	/* The C library's memory: never executable. */
+	{"brk", ROLE_ALL},
+	{"mmap", ROLE_ALL, WITHOUT(2, PROT_EXEC)},
+	{"mprotect", ROLE_ALL, WITHOUT(2, PROT_EXEC)},
+	{"mremap", ROLE_ALL},
+	{"munmap", ROLE_ALL},
+	{"madvise", ROLE_ALL},
+	{"sched_getaffinity", ROLE_ALL}, /* malloc counts processors */
+	{"getrandom", ROLE_ALL},
+
+	/* Descriptors that are open: wake-ups, messages. */
+	{"write", ROLE_ALL},
+	{"writev", ROLE_ALL},
+	{"close", ROLE_ALL},
+	{"ioctl", ROLE_ALL, EQUALS(1, TCSETS)}, /* the terminal's way back, from wherever we crash */
+	{"ioctl", ROLE_ALL, EQUALS(1, TCGETS)}, /* tcsetattr() looks too */
+
+	/* Device I/O. */
+	{"read", ROLE_IO | ROLE_BLOCK},
+	{"readv", ROLE_IO | ROLE_BLOCK},
+	{"pread64", ROLE_IO | ROLE_BLOCK},
+	{"preadv", ROLE_IO | ROLE_BLOCK},
+	{"preadv2", ROLE_IO | ROLE_BLOCK},
+	{"pwrite64", ROLE_IO | ROLE_BLOCK},
+	{"pwritev", ROLE_IO | ROLE_BLOCK},
+	{"pwritev2", ROLE_IO | ROLE_BLOCK},
+	{"lseek", ROLE_IO | ROLE_BLOCK},
+	{"fsync", ROLE_IO | ROLE_BLOCK},
+	{"fdatasync", ROLE_IO | ROLE_BLOCK},
+	{"fallocate", ROLE_IO | ROLE_BLOCK},
+	{"ioctl", ROLE_IO | ROLE_BLOCK, EQUALS(1, BLKDISCARD)},
+	{"ioctl", ROLE_IO | ROLE_BLOCK, EQUALS(1, BLKZEROOUT)},
+	{"io_uring_enter", ROLE_IO}, /* the ring itself is restricted, backend/block_uring.c */
+	{"fstat", ROLE_IO},
+	{"newfstatat", ROLE_IO}, /* stdio; and libslirp asks whether resolv.conf has changed */
+
+	/* The event loop, the terminal. */
+	{"epoll_wait", ROLE_IO},
+	{"epoll_pwait", ROLE_IO},
+	{"epoll_pwait2", ROLE_IO},
+	{"epoll_ctl", ROLE_IO},
+	{"poll", ROLE_IO},
+	{"ppoll", ROLE_IO},
+	{"ioctl", ROLE_IO, EQUALS(1, TIOCGWINSZ)},
+	{"ioctl", ROLE_IO, EQUALS(1, TIOCGPGRP)},
+	{"ioctl", ROLE_IO, EQUALS(1, FIONREAD)},
+	{"ioctl", ROLE_IO, EQUALS(1, FIONBIO)},
+	{"getpgrp", ROLE_IO},
+	{"getpgid", ROLE_IO},
+	{"kill", ROLE_IO, SELF(0)}, /* SIGSTOP, when the terminal has been given back */
+	{"fcntl", ROLE_IO, EQUALS(1, F_GETFD)},
+	{"fcntl", ROLE_IO, EQUALS(1, F_SETFD)},
+	{"fcntl", ROLE_IO, EQUALS(1, F_GETFL)},
+	{"fcntl", ROLE_IO, EQUALS(1, F_SETFL)},
+	{"accept4", ROLE_IO}, /* unix=P; only sockets that listen already */
+
+	/* --stats, and what the C library does at exit() and for lazily made things that it can do without. */
+	{"getrusage", ROLE_IO},
+	{"rt_sigaction", ROLE_IO},
+	{"openat", ROLE_IO, FAILS(EACCES)},
+	{"open", ROLE_IO, FAILS(EACCES)},
+	{"access", ROLE_IO, FAILS(EACCES)},
+	{"readlink", ROLE_IO, FAILS(EACCES)},
+
+	/* User networking. */
+	{"socket", ROLE_NET, EQUALS(0, AF_INET)},
+	{"socket", ROLE_NET, EQUALS(0, AF_INET6)},
+	{"connect", ROLE_NET},
+	{"bind", ROLE_NET},
+	{"listen", ROLE_NET},
+	{"accept", ROLE_NET},
+	{"shutdown", ROLE_NET},
+	{"getsockname", ROLE_NET},
+	{"getpeername", ROLE_NET},
+	{"getsockopt", ROLE_NET},
+	{"setsockopt", ROLE_NET},
+	{"sendto", ROLE_NET},
+	{"sendmsg", ROLE_NET},
+	{"recvfrom", ROLE_NET},
+	{"recvmsg", ROLE_NET},
+
+	{NULL},
+};
