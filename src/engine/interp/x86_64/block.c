@@ -46,7 +46,7 @@ static sem_fn *function_for(struct cpu *cpu, const struct x86_insn *insn)
 {
 	sem_fn *fn = cpu->shared->functions[insn->op];
 
-	if (!fn || !cpu->cpuid->features[x86_op_feature(insn->op)])
+	if (!fn || !cpu->cpuid->features[insn->feature])
 		return sem_undefined;
 	return fn;
 }
@@ -60,7 +60,7 @@ static bool make_uop(struct cpu *cpu, struct uop *uop, const struct x86_insn *in
 	memset(uop, 0, sizeof(*uop));
 	uop->offset = (uint16_t)offset;
 	uop->length = (uint8_t)(length > 0 ? length : 1);
-	if (length > 0 && cpu->cpuid->features[x86_op_feature(insn->op)] && fast_select(insn, uop, &ends_block))
+	if (length > 0 && cpu->cpuid->features[insn->feature] && fast_select(insn, uop, &ends_block))
 		return ends_block;
 	*insn_storage = *insn;
 	uop->insn = insn_storage;
