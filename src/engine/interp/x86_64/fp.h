@@ -45,8 +45,11 @@ typedef uint32_t fp_to_integer_fn(uint32_t mxcsr, uint64_t *d, const union vec *
 typedef uint32_t fp_from_integer_fn(uint32_t mxcsr, union vec *restrict d, const union vec *a, uint64_t b);
 
 #define FP_TYPES(X, name) X(name##ps) X(name##pd) X(name##ss) X(name##sd)
-#define FP_BINARY_FNS(X)                                                                           \
-	FP_TYPES(X, add) FP_TYPES(X, sub) FP_TYPES(X, mul) FP_TYPES(X, div) FP_TYPES(X, min) FP_TYPES(X, max)
+#define FP_SCALAR_FNS(X) /* the most frequent ones */                                              \
+	X(addss, 32) X(subss, 32) X(mulss, 32) X(divss, 32) X(addsd, 64) X(subsd, 64) X(mulsd, 64) X(divsd, 64)
+#define FP_PACKED_FNS(X)                                                                           \
+	X(addps) X(subps) X(mulps) X(divps) X(addpd) X(subpd) X(mulpd) X(divpd)                    \
+	FP_TYPES(X, min) FP_TYPES(X, max)
 #define FP_UNARY_FNS(X)                                                                            \
 	FP_TYPES(X, sqrt)                                                                          \
 	X(cvtdq2ps) X(cvtdq2pd) X(cvtps2dq) X(cvttps2dq) X(cvtpd2dq) X(cvttpd2dq)                  \
@@ -59,11 +62,12 @@ typedef uint32_t fp_from_integer_fn(uint32_t mxcsr, union vec *restrict d, const
 	X(cvttss2si32) X(cvttss2si64) X(cvttsd2si32) X(cvttsd2si64)
 #define FP_FROM_INTEGER_FNS(X) X(cvtsi32ss) X(cvtsi64ss) X(cvtsi32sd) X(cvtsi64sd)
 
-#define FP_DECLARE(name)              fp_fn fp_##name, fp_soft_##name;
+#define FP_DECLARE(name, ...)         fp_fn fp_##name, fp_soft_##name;
 #define FP_DECLARE_FMA(name)          fp_fma_fn fp_##name, fp_soft_##name;
 #define FP_DECLARE_TO_INTEGER(name)   fp_to_integer_fn fp_##name, fp_soft_##name;
 #define FP_DECLARE_FROM_INTEGER(name) fp_from_integer_fn fp_##name, fp_soft_##name;
-FP_BINARY_FNS(FP_DECLARE)
+FP_SCALAR_FNS(FP_DECLARE)
+FP_PACKED_FNS(FP_DECLARE)
 FP_UNARY_FNS(FP_DECLARE)
 FP_APPROXIMATE_FNS(FP_DECLARE)
 FP_ROUND_FNS(FP_DECLARE)

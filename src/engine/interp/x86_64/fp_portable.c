@@ -1,13 +1,14 @@
 /* The floating-point seam on hosts without an SSE unit: everything by fp_soft.c. See fp.h. */
 #include "engine/interp/x86_64/fp.h"
 
-#define FORWARD(name)                                                                              \
+#define FORWARD(name, ...)                                                                         \
 	uint32_t fp_##name(uint32_t mxcsr, union vec *restrict d, const union vec *a, const union vec *b, \
 			   unsigned halves)                                                        \
 	{                                                                                          \
 		return fp_soft_##name(mxcsr, d, a, b, halves);                                     \
 	}
-FP_BINARY_FNS(FORWARD)
+FP_SCALAR_FNS(FORWARD)
+FP_PACKED_FNS(FORWARD)
 FP_UNARY_FNS(FORWARD)
 FP_APPROXIMATE_FNS(FORWARD)
 FP_ROUND_FNS(FORWARD)
