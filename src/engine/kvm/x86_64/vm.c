@@ -26,6 +26,41 @@ static int read_supported(struct kvm_vm *kvm)
 	return ioctl(kvm->kvm_fd, KVM_GET_SUPPORTED_CPUID, kvm->supported) < 0 ? -errno : 0;
 }
 
+/* Pin n of the 8259s and of the IOAPIC for GSI n, but for the PIT: its GSI 0 is PIC 0 and IOAPIC pin 2, as the MADT's
+ * override says (dev/irq/irqchip.h draws it). */
+static int set_routes(struct kvm_vm *kvm)
+{
+	struct kvm_irq_routing_entry entries[16 + KVM_GSI_COUNT];
+	struct kvm_irq_routing *routing;
+	unsigned count = 0;
+	int r;
+
+	memset(entries, 0, sizeof(entries));
+	for (unsigned gsi = 0; gsi < 16; gsi++) {
+		if (gsi == 2)
+			continue; /* the cascade */
+		entries[count++] = (struct kvm_irq_routing_entry){
+			.gsi = gsi,
+			.type = KVM_IRQ_ROUTING_IRQCHIP,
+			.u.irqchip = {.irqchip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, .pin = gsi & 7},
+		};
+	}
+	for (unsigned gsi = 0; gsi < KVM_GSI_COUNT; gsi++)
+		entries[count++] = (struct kvm_irq_routing_entry){
+			.gsi = gsi,
+			.type = KVM_IRQ_ROUTING_IRQCHIP,
+			.u.irqchip = {.irqchip = KVM_IRQCHIP_IOAPIC, .pin = gsi ? gsi : 2},
+		};
+	routing = platform_alloc(sizeof(*routing) + count * sizeof(entries[0]));
+	if (!routing)
+		return -ENOMEM;
+	routing->nr = count;
+	memcpy(routing->entries, entries, count * sizeof(entries[0]));
+	r = ioctl(kvm->vm_fd, KVM_SET_GSI_ROUTING, routing) < 0 ? -errno : 0;
+	platform_free(routing);
+	return r;
+}
+
 int kvm_arch_vm_init(struct vm *vm, char *why, size_t why_size)
 {
 	struct kvm_vm *kvm = vm->engine_vm;
@@ -44,6 +79,11 @@ int kvm_arch_vm_init(struct vm *vm, char *why, size_t why_size)
 		r = -errno;
 		fmt_print(why, why_size,
 			  "KVM has no in-kernel interrupt controllers (error %d): its kernel was built without them", -r);
+		return r;
+	}
+	r = set_routes(kvm);
+	if (r < 0) {
+		fmt_print(why, why_size, "KVM refuses the interrupt routing (error %d): use a newer host kernel", -r);
 		return r;
 	}
 	r = read_supported(kvm);
@@ -144,18 +184,16 @@ int kvm_arch_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	const struct x86_cpuid_table *table = vcpu->vm->cpuid;
 	size_t size = sizeof(struct kvm_cpuid2) + X86_CPUID_MAX * sizeof(struct kvm_cpuid_entry2);
 	struct kvm_cpuid2 *cpuid = platform_alloc(size);
-	struct x86_state state;
 	int r = 0;
 
 	if (!cpuid) {
 		fmt_print(why, why_size, "no host memory for CPUID: free some");
 		return -ENOMEM;
 	}
-	x86_state_reset(&state, vcpu->index == 0);
 	for (unsigned i = 0; i < table->count; i++) {
 		const struct x86_cpuid_entry *entry = &table->entries[i];
 		struct x86_cpuid_result leaf =
-			x86_cpuid_read(table, vcpu->index, &state, entry->leaf, entry->subleaf);
+			x86_cpuid_read(table, vcpu->index, NULL, entry->leaf, entry->subleaf);
 
 		cpuid->entries[cpuid->nent++] = (struct kvm_cpuid_entry2){
 			.function = entry->leaf,
