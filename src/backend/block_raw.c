@@ -164,6 +164,8 @@ int block_raw_open(const struct block_raw_options *options, struct loop *loop, s
 		return -ENOMEM;
 	}
 	raw->loop = loop;
+	raw->enter_worker = options->enter_worker;
+	raw->enter_ctx = options->enter_ctx;
 	raw->backend.ops = &raw_ops;
 	raw->backend.read_only = options->read_only;
 	raw->backend.can_discard = !options->read_only;

@@ -22,6 +22,10 @@ struct block_raw_options {
 	const char *serial; /* or NULL; at most 20 bytes count */
 	bool read_only;
 	enum block_raw_engine engine;
+	/* Optional: called on each worker thread before its first request, to restrict the thread. False: it does
+	 * not serve, and its requests fail with -EIO. */
+	bool (*enter_worker)(void *ctx);
+	void *enter_ctx;
 };
 
 /* Opens and locks the image and attaches it to the event loop. 0, or -errno with one sentence in why.

@@ -52,6 +52,8 @@ struct block_raw {
 	void *engine;
 	struct loop *loop;
 	int fd;
+	bool (*enter_worker)(void *ctx); /* block_raw_options */
+	void *enter_ctx;
 };
 
 #endif

@@ -99,7 +99,9 @@ static int serve(int fd, struct block_request *request)
 static void *worker(void *ctx)
 {
 	struct pool *pool = ctx;
+	struct block_raw *raw = pool->raw;
 	struct block_request *request;
+	bool entered = !raw->enter_worker, may_serve = true;
 
 	pthread_mutex_lock(&pool->mutex);
 	for (;;) {
@@ -108,7 +110,11 @@ static void *worker(void *ctx)
 		if (!request)
 			break;
 		pthread_mutex_unlock(&pool->mutex);
-		request->backend_private[3] = (void *)(intptr_t)serve(pool->raw->fd, request);
+		/* Not at the start of the thread: the sandbox is made after the disks are open. */
+		if (!entered)
+			may_serve = raw->enter_worker(raw->enter_ctx);
+		entered = true;
+		request->backend_private[3] = (void *)(intptr_t)(may_serve ? serve(raw->fd, request) : -EIO);
 		pthread_mutex_lock(&pool->mutex);
 		list_add(&pool->done, request);
 		pthread_cond_signal(&pool->completed);
@@ -196,10 +202,14 @@ static void threads_stop(struct block_raw *raw)
 static int start_workers(struct pool *pool)
 {
 	pthread_attr_t attr;
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
 	sigset_t all, before;
 	int err = 0;
 
 	sigfillset(&all);
+	/* But for those that a thread causes itself: their handlers report, and restore the terminal. */
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		sigdelset(&all, faults[i]);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);

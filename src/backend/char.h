@@ -40,6 +40,9 @@ int char_open(struct char_host *host, const char *spec, const char *id, struct c
 int char_open_fds(struct char_host *host, int in, int out, const char *id, struct char_backend **backend,
 		  char *why, size_t why_size) must_check;
 
+/* Whether the last write came short and the device waits for writable(): it may have more to say. */
+bool char_blocked(const struct char_backend *backend);
+
 /* The window has another size: asks the terminal and tells the device. Any backend; I/O thread. */
 void char_resize(struct char_backend *backend);
 

@@ -296,6 +296,12 @@ void char_stream_init(struct char_stream *stream, struct char_host *host, const 
 	work_init(&stream->pump, NULL, pump_input, stream);
 }
 
+bool char_blocked(const struct char_backend *backend)
+{
+	return backend && backend->ops == &stream_ops &&
+	       container_of((struct char_backend *)(uintptr_t)backend, struct char_stream, backend)->out_blocked;
+}
+
 void char_resize(struct char_backend *backend)
 {
 	struct char_stream *stream;

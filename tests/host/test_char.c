@@ -272,6 +272,7 @@ static void fill_and_drain(int out_write, int out_read)
 		sent += n;
 	sent += n;
 	assert_true(sent > 0);
+	assert_true(char_blocked(end.backend));
 	run_for(10);
 	assert_int_equal(end.writable, 0);
 	for (;;) {
@@ -284,6 +285,7 @@ static void fill_and_drain(int out_write, int out_read)
 	}
 	assert_int_equal(received, sent);
 	RUN_UNTIL(end.writable == 1);
+	assert_false(char_blocked(end.backend));
 	assert_int_equal(send_text("more"), 4);
 	/* The reader goes away: the guest is not held up. */
 	close(out_read);

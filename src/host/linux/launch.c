@@ -19,6 +19,7 @@
 #include "host/linux/image_file.h"
 #include "host/linux/loop.h"
 #include "host/linux/memory.h"
+#include "host/linux/sandbox.h"
 #include "host/linux/signals.h"
 #include "host/linux/stats.h"
 #include "host/linux/threads.h"
@@ -32,6 +33,8 @@
 
 #define CONSOLE_LOG_SIZE KIB(64)
 #define STATUS_SIZE      16
+#define DRAIN_NS         2000000000u /* how long a reader of our output is waited for at the end */
+#define DRAIN_STEP_NS    5000000u
 
 /* Everything that a run holds; what is zero is not there. */
 struct launch {
@@ -50,6 +53,8 @@ struct launch {
 	bool engine_ready;
 	struct guest_memory memory;
 	struct vcpu_threads *threads;
+	struct descriptors inherited; /* from our parent; closed with the sandbox */
+	struct sandbox *sandbox;      /* NULL with --no-sandbox */
 	char why[512];
 };
 
@@ -170,12 +175,50 @@ static int open_consoles(struct launch *launch)
 	return !r && config->command ? open_command_ports(launch) : r;
 }
 
+/* ---- the sandbox: each thread enters for itself ---- */
+
+static int enter_sandbox(struct launch *launch, enum sandbox_role role)
+{
+	char why[256];
+	int r = launch->sandbox ? sandbox_enter(launch->sandbox, role, why, sizeof(why)) : 0;
+
+	if (r)
+		log_error("run", "%s", why);
+	return r;
+}
+
+static int enter_vcpu(void *ctx)
+{
+	return enter_sandbox(ctx, SANDBOX_VCPU);
+}
+
+static bool enter_worker(void *ctx)
+{
+	return enter_sandbox(ctx, SANDBOX_BLOCK) == 0;
+}
+
+/* What is the process's own, and what becomes of the vcpu threads later. */
+static int prepare_sandbox(struct launch *launch)
+{
+	const struct sandbox_options options = {.network = launch->config->net_count > 0};
+
+	descriptors_close(&launch->inherited);
+	if (launch->config->no_sandbox)
+		return 0;
+	launch->sandbox = sandbox_prepare(&options, launch->why, sizeof(launch->why));
+	return launch->sandbox ? 0 : -EPERM;
+}
+
 static int open_disks(struct launch *launch)
 {
 	for (unsigned i = 0; i < launch->config->disk_count; i++) {
 		const struct disk_config *disk = &launch->config->disks[i];
 		const struct block_raw_options options = {
-			.path = disk->path, .serial = disk->serial, .read_only = disk->read_only};
+			.path = disk->path,
+			.serial = disk->serial,
+			.read_only = disk->read_only,
+			.enter_worker = enter_worker,
+			.enter_ctx = launch};
 		int r = block_raw_open(&options, launch->loop, &launch->inputs.disks[i], launch->why,
 				       sizeof(launch->why));
 
@@ -376,11 +419,47 @@ static int final_status(struct launch *launch)
 	return LAUNCH_GUEST_FAILED;
 }
 
+/* A guest may power off with its last words still on their way into a pipe that is full. */
+static bool output_waits(const struct launch *launch)
+{
+	if (char_blocked(launch->inputs.serial))
+		return true;
+	for (unsigned i = 0; i < launch->inputs.port_count; i++)
+		if (char_blocked(launch->inputs.ports[i].backend))
+			return true;
+	return false;
+}
+
+static void stop_loop(void *ctx)
+{
+	loop_stop(ctx);
+}
+
+static void drain_output(struct launch *launch)
+{
+	uint64_t deadline = platform_clock_ns() + DRAIN_NS;
+	struct timer pause;
+
+	if (atomic_load(&launch->vm->stop_reason) == VM_STOP_QUIT)
+		return;
+	timer_init(&pause, launch->vm, stop_loop, launch->loop);
+	while (output_waits(launch) && platform_clock_ns() < deadline) {
+		timer_arm(&pause, platform_clock_ns() + DRAIN_STEP_NS);
+		if (loop_run(launch->loop) < 0)
+			break;
+	}
+	timer_cancel(&pause);
+}
+
 static int run_machine(struct launch *launch, uint64_t start_ns)
 {
 	struct stats stats;
-	int r = threads_create(launch->vm, NULL, NULL, &launch->threads, launch->why, sizeof(launch->why));
+	int r = prepare_sandbox(launch);
 
+	if (!r)
+		r = threads_create(launch->vm, enter_vcpu, launch, &launch->threads, launch->why, sizeof(launch->why));
+	if (!r && launch->sandbox)
+		r = sandbox_enter(launch->sandbox, SANDBOX_IO, launch->why, sizeof(launch->why));
 	if (r)
 		return r;
 	stats_begin(&stats, launch->vm, start_ns);
@@ -390,6 +469,7 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 		vm_stop(launch->vm, VM_STOP_HOST_ERROR, 0);
 	threads_join(launch->threads);
 	launch->threads = NULL;
+	drain_output(launch);
 	if (launch->config->stats)
 		stats_print(&stats, launch->vm, stderr);
 	return 0;
@@ -446,6 +526,7 @@ static void finish(struct launch *launch)
 			inputs->ports[i].backend->ops->destroy(inputs->ports[i].backend);
 	guest_memory_destroy(&launch->memory);
 	loop_destroy(launch->loop);
+	sandbox_free(launch->sandbox);
 }
 
 static int check(struct launch *launch)
@@ -468,7 +549,10 @@ int launch_run(const struct vm_config *config, uint64_t start_ns)
 {
 	struct launch launch = {.config = config};
 	int status = LAUNCH_OK;
-	int r = check(&launch);
+	int r;
+
+	descriptors_note(&launch.inherited);
+	r = check(&launch);
 
 	if (!r && !config->dry_run) {
 		r = start(&launch);

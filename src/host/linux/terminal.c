@@ -88,6 +88,8 @@ static void install_handlers(void)
 		handle(crashes[i], (struct sigaction){
 			.sa_sigaction = on_crash,
 			.sa_flags = (int)SA_RESETHAND | SA_ONSTACK | SA_SIGINFO});
+	/* In the background tcsetattr() would stop us; all it does there is to give the settings back. */
+	handle(SIGTTOU, (struct sigaction){.sa_handler = SIG_IGN});
 	handle(SIGTSTP, (struct sigaction){.sa_handler = on_stop, .sa_flags = SA_RESTART});
 	handle(SIGCONT, (struct sigaction){.sa_handler = on_continue, .sa_flags = SA_RESTART});
 	atexit(terminal_restore);
