@@ -27,7 +27,7 @@ struct disk {
 	int status; /* what they end with */
 	struct block_request *waiting[512];
 	unsigned count;
-	char log[256]; /* a letter for each request carried out */
+	char log[512]; /* a letter for each request carried out */
 };
 
 static void carry_out(struct disk *disk, struct block_request *request)
