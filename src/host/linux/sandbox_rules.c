@@ -95,6 +95,7 @@ const struct sandbox_rule sandbox_rules[] = {
 
 	/* --stats, and what the C library does at exit() and for lazily made things that it can do without. */
 	{"getrusage", ROLE_IO},
+	{"mincore", ROLE_IO},
 	{"rt_sigaction", ROLE_IO},
 	{"openat", ROLE_IO, FAILS(EACCES)},
 	{"open", ROLE_IO, FAILS(EACCES)},
