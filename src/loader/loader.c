@@ -75,6 +75,16 @@ static bool in_ram(const struct loader_input *input, gpa_t gpa, uint64_t size)
 	return gpa >= end;
 }
 
+static gpa_t ram_end(const struct loader_input *input)
+{
+	gpa_t end = 0;
+
+	for (unsigned i = 0; i < input->map_count; i++)
+		if (input->map[i].type == LOADER_RAM)
+			end = input->map[i].gpa + input->map[i].size;
+	return end;
+}
+
 static unsigned long long mib_up(uint64_t bytes)
 {
 	return (unsigned long long)(bytes / MIB(1) + (bytes % MIB(1) != 0));
@@ -101,6 +111,10 @@ int loader_add_segment(const struct loader_input *input, struct loader_plan *pla
 		return loader_refuse(report, -ENOEXEC,
 				     "kernel %s wants to be loaded at 0x%llx, below 0x%x which is kept for boot data; link it higher",
 				     name, (unsigned long long)segment->gpa, LOADER_LOW_END);
+	if (!in_ram(input, segment->gpa, segment->mem_size) && end <= ram_end(input))
+		return loader_refuse(report, -ENOEXEC,
+				     "kernel %s wants 0x%llx to 0x%llx, which is not RAM on this machine; link it at 1 MiB or higher",
+				     name, (unsigned long long)segment->gpa, (unsigned long long)end);
 	if (!in_ram(input, segment->gpa, segment->mem_size))
 		return loader_refuse(report, -ENOSPC,
 				     "kernel %s needs memory up to 0x%llx where this machine has no RAM; try --memory %lluM",
