@@ -13,7 +13,7 @@ uint32_t fp_visible(uint32_t mxcsr, uint32_t flags)
 
 void fp_report_visible(struct cpu *cpu, uint32_t flags)
 {
-	const uint32_t mxcsr = cpu_state(cpu)->fpu.mxcsr;
+	const uint32_t mxcsr = cpu->s.fpu.mxcsr;
 
 	if (unlikely(flags & (~mxcsr | unmasked(mxcsr))))
 		sem_mxcsr_flags(cpu, flags);
@@ -21,7 +21,7 @@ void fp_report_visible(struct cpu *cpu, uint32_t flags)
 
 void fp_report(struct cpu *cpu, uint32_t flags)
 {
-	fp_report_visible(cpu, fp_visible(cpu_state(cpu)->fpu.mxcsr, flags));
+	fp_report_visible(cpu, fp_visible(cpu->s.fpu.mxcsr, flags));
 }
 
 void fp_binary(struct cpu *cpu, const struct x86_insn *insn, fp_fn *fn)
@@ -32,7 +32,7 @@ void fp_binary(struct cpu *cpu, const struct x86_insn *insn, fp_fn *fn)
 	vec_gate(cpu, insn);
 	const union vec *b = vec_read(cpu, insn, first + 1, &buf);
 	const union vec *a = vec_register(cpu, insn->operand[first].reg);
-	fp_report(cpu, fn(cpu_state(cpu)->fpu.mxcsr, d.half, a, b, vec_halves(insn, 0)));
+	fp_report(cpu, fn(cpu->s.fpu.mxcsr, d.half, a, b, vec_halves(insn, 0)));
 	vec_write(cpu, insn, 0, d.half);
 }
 
@@ -42,7 +42,7 @@ void fp_unary(struct cpu *cpu, const struct x86_insn *insn, fp_fn *fn)
 
 	vec_gate(cpu, insn);
 	const union vec *b = vec_read(cpu, insn, 1, &buf);
-	fp_report(cpu, fn(cpu_state(cpu)->fpu.mxcsr, d.half, b, b, vec_halves(insn, 0)));
+	fp_report(cpu, fn(cpu->s.fpu.mxcsr, d.half, b, b, vec_halves(insn, 0)));
 	vec_write(cpu, insn, 0, d.half);
 }
 

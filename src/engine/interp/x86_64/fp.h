@@ -2,8 +2,8 @@
  * and who computes. Two implementations give the same bits and flags:
  *
  *   fp_host_x86_64.c   the host's own SSE unit with the guest's rounding, DAZ and FTZ (on x86-64 hosts)
- *   fp_soft.c          integers (arch/softfp), on every host; the reference, and what the host's unit can't
- *                      be asked: overflow and underflow while they are unmasked
+ *   fp_soft.c          integers (arch/softfp), on every host; the reference, and what the host's unit
+ *                      can't be asked: overflow and underflow while they are unmasked
  *
  * Example:
  *     uint32_t flags = fp_addps(mxcsr, d.half, a, b, 2);   // vaddps ymm

@@ -214,5 +214,14 @@ DEFINE_TO_INTEGER(cvttsd2si64, cvttsd2si, uint64_t)
 	}
 DEFINE_FROM_INTEGER(cvtsi32ss, cvtsi2ssl, uint32_t)
 DEFINE_FROM_INTEGER(cvtsi64ss, cvtsi2ssq, uint64_t)
-DEFINE_FROM_INTEGER(cvtsi32sd, cvtsi2sdl, uint32_t)
 DEFINE_FROM_INTEGER(cvtsi64sd, cvtsi2sdq, uint64_t)
+
+/* Always exact. */
+uint32_t fp_cvtsi32sd(uint32_t mxcsr, union vec *restrict d, const union vec *a, uint64_t b)
+{
+	const double value = (int32_t)b;
+
+	*d = *a;
+	__builtin_memcpy(d, &value, sizeof(value));
+	return 0;
+}

@@ -130,7 +130,8 @@ static uint32_t round_by(uint32_t mxcsr, union vec *restrict d, const union vec 
 	return fp_visible(mxcsr, imm & 8 ? flags & ~(uint32_t)MXCSR_PE : flags);
 }
 
-#define ROUNDS(X) X(ROUNDPS, roundps, true) X(ROUNDPD, roundpd, true) X(ROUNDSS, roundss, false) X(ROUNDSD, roundsd, false)
+#define ROUNDS(X)                                                                                  \
+	X(ROUNDPS, roundps, true) X(ROUNDPD, roundpd, true) X(ROUNDSS, roundss, false) X(ROUNDSD, roundsd, false)
 #define DEFINE_ROUND(OP, name, unary)                                                              \
 	static uint32_t name##_by(uint32_t mxcsr, union vec *restrict d, const union vec *a, const union vec *b, \
 				  unsigned halves, unsigned imm)                                   \

@@ -12,11 +12,6 @@ void vec_gate(struct cpu *cpu, const struct x86_insn *insn)
 		sem_check_sse(cpu);
 }
 
-union vec *vec_register(struct cpu *cpu, unsigned reg)
-{
-	return ((struct vec_pair *)&cpu_state(cpu)->fpu.ymm[reg])->half;
-}
-
 const union vec *vec_read_as(struct cpu *cpu, const struct x86_insn *insn, unsigned opn, struct vec_pair *buf,
 			     enum sem_alignment alignment)
 {

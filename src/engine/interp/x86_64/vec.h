@@ -14,6 +14,7 @@
 #ifndef ENGINE_INTERP_X86_64_VEC_H
 #define ENGINE_INTERP_X86_64_VEC_H
 
+#include "engine/interp/x86_64/cpu.h"
 #include "engine/interp/x86_64/sem.h"
 
 /* One 128-bit half. */
@@ -62,7 +63,10 @@ static inline bool vec_is_mmx(const struct x86_insn *insn)
 void vec_gate(struct cpu *cpu, const struct x86_insn *insn);
 
 /* Register n, in place. */
-union vec *vec_register(struct cpu *cpu, unsigned reg);
+static inline union vec *vec_register(struct cpu *cpu, unsigned reg)
+{
+	return ((struct vec_pair *)&cpu->s.fpu.ymm[reg & 15])->half;
+}
 
 /* A source: the register itself, or *buf filled from memory with the alignment rule of ordinary instructions
  * (legacy 128-bit operands are aligned, others need not be). Bytes beyond the operand's size are unspecified
