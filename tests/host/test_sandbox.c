@@ -27,6 +27,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -208,6 +209,19 @@ static void do_discard(int arg)
 		_exit(2);
 }
 
+/* What --stats asks for at the end. */
+static void do_statistics(int arg)
+{
+	unsigned char present;
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_SELF, &usage) < 0)
+		_exit(2);
+	if (mincore((void *)((uintptr_t)&do_statistics & PAGE_MASK), 1, &present) < 0)
+		_exit(3);
+	fprintf(stdout, "%s", "");
+}
+
 static void test_what_some_may(void **state)
 {
 	static const struct {
@@ -233,6 +247,7 @@ static void test_what_some_may(void **state)
 	}
 	expect_stopped(SANDBOX_IO, false, do_internet_socket, 0, "socket");
 	expect_passed(SANDBOX_IO, false, do_epoll, 0);
+	expect_passed(SANDBOX_IO, false, do_statistics, 0);
 }
 
 /* ---- what everybody must be able to ---- */
