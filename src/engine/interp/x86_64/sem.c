@@ -8,7 +8,8 @@
 
 static const struct sem_entry *const sem_tables[] = {
 	sem_integer, sem_bits, sem_control, sem_string,  sem_system,  sem_segment, sem_x87,
-	sem_mmx,     sem_sse_fp, sem_sse_int, sem_crypto, sem_avx, sem_xsave,   sem_sse_move,
+	sem_x87_move, sem_x87_control, sem_mmx, sem_sse_fp, sem_sse_int, sem_crypto, sem_avx, sem_xsave,
+	sem_sse_move,
 	sem_sse_shuffle, sem_sse_convert, sem_sse_text, sem_avx_memory, sem_avx_fma,
 };
 

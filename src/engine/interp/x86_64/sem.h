@@ -33,8 +33,8 @@ struct sem_entry {
 
 /* One table a subject; sem.c joins them into one array indexed by op. */
 extern const struct sem_entry sem_integer[], sem_bits[], sem_control[], sem_string[], sem_system[],
-	sem_segment[], sem_x87[], sem_mmx[], sem_sse_fp[], sem_sse_int[], sem_crypto[], sem_avx[],
-	sem_xsave[], sem_sse_move[], sem_sse_shuffle[], sem_sse_convert[], sem_sse_text[], sem_avx_memory[],
+	sem_segment[], sem_x87[], sem_x87_move[], sem_x87_control[], sem_mmx[],
+	sem_sse_fp[], sem_sse_int[], sem_crypto[], sem_avx[], sem_xsave[], sem_sse_move[], sem_sse_shuffle[], sem_sse_convert[], sem_sse_text[], sem_avx_memory[],
 	sem_avx_fma[];
 
 struct x86_state *cpu_state(struct cpu *cpu);
@@ -81,7 +81,7 @@ void sem_write_vector(struct cpu *cpu, const struct x86_insn *insn, unsigned opn
  * #UD for CR0.EM, CR4.OSFXSR or OSXSAVE/XCR0, then #NM for CR0.TS. */
 void sem_check_x87(struct cpu *cpu);  /* also delivers a pending unmasked x87 exception (#MF) */
 void sem_check_x87_no_wait(struct cpu *cpu);
-void sem_check_mmx(struct cpu *cpu);  /* and moves TOP to 0, tags to valid: SDM 1 9.5 */
+void sem_check_mmx(struct cpu *cpu);  /* only checks; sem_mmx.c moves TOP to 0, tags to valid (SDM 1 9.5) */
 void sem_check_sse(struct cpu *cpu);
 void sem_check_avx(struct cpu *cpu);
 /* After an SSE/AVX floating-point instruction computed `flags` (MXCSR bits 5:0): sets them in MXCSR and, if

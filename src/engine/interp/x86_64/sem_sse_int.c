@@ -178,16 +178,14 @@ VEC_SEM(MPSADBW, vec_binary_imm, lane_MPSADBW, 3)
 VEC_SEM(PHMINPOSUW, vec_unary, lane_PHMINPOSUW)
 
 /* ---- shifts by one count: an immediate, or the low 64 bits of the last operand (always 128 bits wide) ---- */
-typedef void shift_fn(union vec *restrict d, const union vec *a, uint64_t count);
-
-static void shift(struct cpu *cpu, const struct x86_insn *insn, shift_fn *fn)
+static void shift(struct cpu *cpu, const struct x86_insn *insn, vec_shift_fn *fn)
 {
 	struct vec_pair buf, d;
 	const unsigned first = vec_first_source(insn);
 	uint64_t count = (uint8_t)insn->imm;
 
 	if (vec_is_mmx(insn)) {
-		sem_mmx_dispatch(cpu, insn);
+		sem_mmx_shift(cpu, insn, fn);
 		return;
 	}
 	vec_gate(cpu, insn);

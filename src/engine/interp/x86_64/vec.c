@@ -45,7 +45,7 @@ void vec_unary(struct cpu *cpu, const struct x86_insn *insn, vec_unary_fn *fn)
 	struct vec_pair buf, d;
 
 	if (vec_is_mmx(insn)) {
-		sem_mmx_dispatch(cpu, insn);
+		sem_mmx_unary(cpu, insn, fn);
 		return;
 	}
 	vec_gate(cpu, insn);
@@ -61,7 +61,7 @@ void vec_binary(struct cpu *cpu, const struct x86_insn *insn, vec_binary_fn *fn)
 	const unsigned first = vec_first_source(insn);
 
 	if (vec_is_mmx(insn)) {
-		sem_mmx_dispatch(cpu, insn);
+		sem_mmx_binary(cpu, insn, fn);
 		return;
 	}
 	vec_gate(cpu, insn);
@@ -90,7 +90,7 @@ void vec_binary_imm(struct cpu *cpu, const struct x86_insn *insn, vec_binary_imm
 	const unsigned first = vec_first_source(insn), imm = (uint8_t)insn->imm;
 
 	if (vec_is_mmx(insn)) {
-		sem_mmx_dispatch(cpu, insn);
+		sem_mmx_binary_imm(cpu, insn, fn);
 		return;
 	}
 	vec_gate(cpu, insn);

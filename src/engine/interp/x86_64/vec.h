@@ -9,7 +9,7 @@
  *     static void sem_paddb(struct cpu *cpu, const struct x86_insn *insn) { vec_binary(cpu, insn, lane_paddb); }
  *     ... { X86_PADDB, sem_paddb }, { X86_VPADDB, sem_paddb },
  *
- * Instructions that also exist on MMX registers are handed over by the wrappers (sem_mmx_dispatch).
+ * Instructions that also exist on MMX registers are handed over by the wrappers (sem_mmx.h).
  */
 #ifndef ENGINE_INTERP_X86_64_VEC_H
 #define ENGINE_INTERP_X86_64_VEC_H
@@ -85,6 +85,7 @@ typedef void vec_unary_fn(union vec *restrict d, const union vec *a);
 typedef void vec_binary_fn(union vec *restrict d, const union vec *a, const union vec *b);
 typedef void vec_unary_imm_fn(union vec *restrict d, const union vec *a, unsigned imm);
 typedef void vec_binary_imm_fn(union vec *restrict d, const union vec *a, const union vec *b, unsigned imm);
+typedef void vec_shift_fn(union vec *restrict d, const union vec *a, uint64_t count);
 
 /* op dst, src */
 void vec_unary(struct cpu *cpu, const struct x86_insn *insn, vec_unary_fn *fn);
