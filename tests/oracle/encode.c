@@ -62,14 +62,19 @@ void encode_plain(const struct encoding *encoding, uint8_t *bytes)
 }
 
 /* Prefixes that change nothing, or the segment, or the address size. */
-static void put_optional_prefixes(struct writer *writer, const struct encoding *encoding, struct random *random)
+static void put_optional_prefixes(struct writer *writer, enum x86_mode mode, struct random *random)
 {
 	static const uint8_t segments[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x65, 0x65};
 
-	if (random_chance(random, 12))
+	bool wide = mode == X86_MODE_64;
+
+	/* 16-bit addresses reach no mapped page. */
+	if (random_chance(random, wide ? 12 : 100)) {
 		put(writer, 0x67);
+		wide = false; /* FS with a truncated offset could reach this program's own memory */
+	}
 	if (random_chance(random, 12))
-		put(writer, segments[random_below(random, 8)]);
+		put(writer, segments[random_below(random, wide ? 8 : 4)]);
 }
 
 static void put_modrm(struct instance *instance, struct writer *writer, unsigned modrm, struct random *random)
@@ -93,25 +98,27 @@ static bool decode_as(struct instance *instance, const struct form_key *key)
 {
 	struct form_key got;
 
-	if (x86_decode(&instance->insn, instance->bytes, 15, X86_MODE_64) <= 0)
+	if (x86_decode(&instance->insn, instance->bytes, 15, instance->mode) <= 0)
 		return false;
 	form_key_of(&instance->insn, &got);
 	return form_key_equal(&got, key);
 }
 
 /* effort 0: everything random; 1: ModRM.reg, rm and REX.R as in the encoding; 2: all of them. */
-static bool attempt(const struct encoding *encoding, const struct form_key *key, struct random *random,
+static bool attempt(const struct encoding *encoding, const struct form *form, struct random *random,
 		    unsigned effort, struct instance *instance)
 {
 	struct writer writer = {.bytes = instance->bytes};
 	struct extension e = {.vvvv = 0};
 	unsigned modrm = encoding->modrm, noise = (unsigned)random_next(random);
+	enum x86_mode mode = form->mode;
 
 	memset(instance, 0, sizeof(*instance));
+	instance->mode = mode;
 	for (unsigned i = 0; i < 16; i++)
 		instance->bytes[i] = (uint8_t)random_next(random);
 	if (effort < 2) {
-		put_optional_prefixes(&writer, encoding, random);
+		put_optional_prefixes(&writer, mode, random);
 		e = (struct extension){.x = noise & 1,
 				       .b = noise & 2,
 				       .r = noise & 4 && effort == 0,
@@ -120,6 +127,8 @@ static bool attempt(const struct encoding *encoding, const struct form_key *key,
 		if (effort == 1 && noise & 0x40)
 			e.vvvv = 0;
 	}
+	if (mode != X86_MODE_64)
+		e = (struct extension){.vvvv = e.vvvv & 7};
 	for (unsigned i = 0; i < encoding->prefix_count; i++)
 		put(&writer, encoding->prefix[i]);
 	if (effort == 0)
@@ -131,7 +140,7 @@ static bool attempt(const struct encoding *encoding, const struct form_key *key,
 	put_opcode(&writer, encoding, &e);
 	instance->tail = writer.at;
 	put_modrm(instance, &writer, modrm, random);
-	return decode_as(instance, key);
+	return decode_as(instance, &form->key);
 }
 
 void encode_random(const struct form *form, struct random *random, struct instance *instance)
@@ -139,22 +148,23 @@ void encode_random(const struct form *form, struct random *random, struct instan
 	const struct encoding *encoding = &form->encoding[random_below(random, form->encoding_count)];
 
 	for (unsigned i = 0; i < 6; i++)
-		if (attempt(encoding, &form->key, random, 0, instance))
+		if (attempt(encoding, form, random, 0, instance))
 			return;
 	for (unsigned i = 0; i < 6; i++)
-		if (attempt(encoding, &form->key, random, 1, instance))
+		if (attempt(encoding, form, random, 1, instance))
 			return;
 	for (unsigned i = 0; i < 6; i++)
-		if (attempt(encoding, &form->key, random, 2, instance))
+		if (attempt(encoding, form, random, 2, instance))
 			return;
 	memset(instance, 0, sizeof(*instance));
+	instance->mode = form->mode;
 	encode_plain(encoding, instance->bytes);
-	(void)x86_decode(&instance->insn, instance->bytes, 15, X86_MODE_64);
+	(void)x86_decode(&instance->insn, instance->bytes, 15, instance->mode);
 }
 
 static void again(struct instance *instance)
 {
-	(void)x86_decode(&instance->insn, instance->bytes, 15, X86_MODE_64);
+	(void)x86_decode(&instance->insn, instance->bytes, 15, instance->mode);
 }
 
 void encode_set_disp(struct instance *instance, int32_t disp)
@@ -171,6 +181,6 @@ void encode_set_last(struct instance *instance, unsigned size, uint64_t value)
 
 void encode_set_moffs(struct instance *instance, uint64_t address)
 {
-	memcpy(instance->bytes + instance->tail, &address, 8);
+	memcpy(instance->bytes + instance->tail, &address, instance->insn.addrsize);
 	again(instance);
 }

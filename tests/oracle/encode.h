@@ -11,6 +11,7 @@
 struct instance {
 	uint8_t bytes[16];
 	struct x86_insn insn;
+	enum x86_mode mode;
 	unsigned tail; /* index of the byte behind the opcode */
 	unsigned disp; /* index of the displacement (of disp_size bytes) */
 	unsigned disp_size;
@@ -24,7 +25,7 @@ void encode_random(const struct form *form, struct random *random, struct instan
 void encode_set_disp(struct instance *instance, int32_t disp);
 /* Overwrites `size` bytes at the end of the instruction (its last immediate) and decodes again. */
 void encode_set_last(struct instance *instance, unsigned size, uint64_t value);
-/* Overwrites the 8-byte address of a moffs operand. */
+/* Overwrites the address of a moffs operand. */
 void encode_set_moffs(struct instance *instance, uint64_t address);
 
 #endif

@@ -5,11 +5,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Prefixes change the operand size of vector and most x87 instructions to no effect. */
+static bool opsize_matters(const struct x86_insn *insn)
+{
+	for (unsigned i = 0; i < insn->operand_count; i++) {
+		switch (insn->operand[i].kind) {
+		case X86_OPND_ST:
+		case X86_OPND_MMX:
+		case X86_OPND_XMM:
+		case X86_OPND_YMM:
+			return false;
+		}
+	}
+	if ((insn->opcode & 0xf8) != 0xd8 || insn->operand_count == 0 || insn->prefixes & X86_PFX_VEX)
+		return true;
+	/* The environment has a 16- and a 32-bit form. */
+	return insn->operand[0].kind != X86_OPND_MEM || insn->operand[0].size > 10;
+}
+
 void form_key_of(const struct x86_insn *insn, struct form_key *key)
 {
 	memset(key, 0, sizeof(*key));
 	key->op = insn->op;
-	key->opsize = insn->opsize;
+	key->opsize = opsize_matters(insn) ? insn->opsize : 0;
 	key->vl = insn->vl;
 	key->prefixes = (uint8_t)(insn->prefixes & X86_PFX_LOCK);
 	switch (insn->op) {
@@ -102,7 +120,7 @@ static struct form *find_or_add(struct table *table, const struct form_key *key)
 		table->room = table->room ? table->room * 2 : 1024;
 		forms->form = grow(forms->form, table->room * sizeof(*forms->form));
 	}
-	forms->form[forms->count] = (struct form){.key = *key};
+	forms->form[forms->count] = (struct form){.key = *key, .mode = forms->mode};
 	table->bucket[slot] = ++forms->count;
 	return &forms->form[forms->count - 1];
 }
@@ -119,6 +137,62 @@ static bool known_encoding(const struct form *form, const struct encoding *encod
 	return !memcmp(&last, encoding, sizeof(last));
 }
 
+/* Encodings that AMD and Intel take differently; we are with Intel. An operand-size prefix before a near
+ * branch in 64-bit code (AMD truncates), REP before LOOPE and LOOPNE (AMD makes it the condition),
+ * PREFETCH of a register (AMD: #UD). */
+static bool differs_by_maker(const struct encoding *encoding, const struct x86_insn *insn)
+{
+	bool repeat = encoding->prefix_count && encoding->prefix[encoding->prefix_count - 1] >= 0xf2;
+
+	if ((insn->op == X86_LOOPE || insn->op == X86_LOOPNE) && repeat)
+		return true;
+	if (insn->op == X86_NOP && encoding->map == 1 && insn->opcode == 0x0d)
+		return true;
+	if (insn->mode != X86_MODE_64 || !(insn->prefixes & X86_PFX_OPSIZE))
+		return false;
+	switch (insn->op) {
+	case X86_JMP:
+	case X86_CALL:
+	case X86_RET:
+	case X86_JCC:
+	case X86_JCXZ:
+	case X86_LOOP:
+	case X86_LOOPE:
+	case X86_LOOPNE:
+		return true;
+	}
+	return false;
+}
+
+/* Bytes of the one-byte map that start no instruction of their own. */
+static bool is_prefix(const struct encoding *encoding, enum x86_mode mode)
+{
+	bool wide = mode == X86_MODE_64;
+
+	if (encoding->vex || encoding->map)
+		return false;
+	switch (encoding->opcode) {
+	case 0x0f:
+	case 0x26:
+	case 0x2e:
+	case 0x36:
+	case 0x3e:
+	case 0x64:
+	case 0x65:
+	case 0x66:
+	case 0x67:
+	case 0xf0:
+	case 0xf2:
+	case 0xf3:
+		return true;
+	case 0x62: /* EVEX and VEX */
+	case 0xc4:
+	case 0xc5:
+		return wide || encoding->modrm >= 0xc0;
+	}
+	return wide && (encoding->opcode & 0xf0) == 0x40;
+}
+
 static void try_encoding(struct table *table, const struct encoding *encoding)
 {
 	uint8_t bytes[16];
@@ -126,8 +200,10 @@ static void try_encoding(struct table *table, const struct encoding *encoding)
 	struct form_key key;
 	struct form *form;
 
+	if (is_prefix(encoding, table->forms->mode))
+		return;
 	encode_plain(encoding, bytes);
-	if (x86_decode(&insn, bytes, 15, X86_MODE_64) <= 0)
+	if (x86_decode(&insn, bytes, 15, table->forms->mode) <= 0 || differs_by_maker(encoding, &insn))
 		return;
 	form_key_of(&insn, &key);
 	form = find_or_add(table, &key);
@@ -174,7 +250,7 @@ static void try_legacy(struct table *table)
 
 	for (size_t set = 0; set < ARRAY_SIZE(sets); set++) {
 		for (unsigned map = 0; map < 4; map++) {
-			for (unsigned w = 0; w < 2; w++) {
+			for (unsigned w = 0; w < (table->forms->mode == X86_MODE_64 ? 2 : 1); w++) {
 				struct encoding encoding;
 
 				memset(&encoding, 0, sizeof(encoding));
@@ -205,11 +281,12 @@ static void try_vex(struct table *table)
 	}
 }
 
-void forms_enumerate(struct forms *forms)
+void forms_enumerate(struct forms *forms, enum x86_mode mode)
 {
 	struct table table = {.forms = forms};
 
 	memset(forms, 0, sizeof(*forms));
+	forms->mode = mode;
 	table.bucket = grow(NULL, BUCKETS * sizeof(*table.bucket));
 	memset(table.bucket, 0, BUCKETS * sizeof(*table.bucket));
 	try_legacy(&table);

@@ -1,7 +1,7 @@
-/* Every instruction form that the decoder knows in 64-bit mode, found by running all prefixes, maps, opcodes
+/* Every instruction form that the decoder knows in 64-bit or 32-bit code, found by running all prefixes, maps, opcodes
  * and ModRM bytes through it: nothing is listed by hand.
  *
- * Example: `forms_enumerate(&forms); form_name(&forms.form[i], name, sizeof(name));`
+ * Example: `forms_enumerate(&forms, X86_MODE_64); form_name(&forms.form[i], name, sizeof(name));`
  */
 #ifndef TESTS_ORACLE_FORMS_H
 #define TESTS_ORACLE_FORMS_H
@@ -11,7 +11,7 @@
 /* What makes two encodings the same form: operation, operand kinds and sizes, LOCK and REP. */
 struct form_key {
 	uint16_t op;
-	uint8_t opsize;
+	uint8_t opsize; /* where the operands don't tell it */
 	uint8_t vl;
 	uint8_t prefixes; /* X86_PFX_LOCK, REP, REPNE */
 	uint8_t count;
@@ -32,16 +32,18 @@ struct encoding {
 
 struct form {
 	struct form_key key;
+	enum x86_mode mode;
 	struct encoding *encoding;
 	unsigned encoding_count;
 };
 
 struct forms {
+	enum x86_mode mode;
 	struct form *form;
 	unsigned count;
 };
 
-void forms_enumerate(struct forms *forms);
+void forms_enumerate(struct forms *forms, enum x86_mode mode);
 void forms_free(struct forms *forms);
 
 void form_key_of(const struct x86_insn *insn, struct form_key *key);

@@ -14,9 +14,9 @@ struct generator {
 /* ---- memory ---- */
 
 /* Offset in the data pages, or -1. */
-static int64_t data_offset(const struct data *data, uint64_t address)
+int64_t data_offset(const struct data *data, uint64_t address)
 {
-	uint64_t high = data->code_base + HIGH_DATA_DELTA;
+	uint64_t high = data->wide ? data->code_base + HIGH_DATA_DELTA : LOW_DATA;
 
 	if (address >= LOW_DATA && address < LOW_DATA + DATA_SIZE)
 		return (int64_t)(address - LOW_DATA);
@@ -88,6 +88,7 @@ static uint64_t pick_address(struct generator *g, unsigned size, bool low)
 {
 	uint64_t offset = pick_offset(g->random, size);
 
+	low |= !g->data->wide;
 	if (!low && random_chance(g->random, 200))
 		return 1ull << 47 | offset; /* not canonical */
 	if (low || random_chance(g->random, 2))
@@ -118,7 +119,7 @@ static void fill_registers(struct generator *g)
 		in->rflags |= X86_FLAG_ID;
 	if (random_chance(g->random, 64))
 		in->rflags |= X86_FLAG_AC;
-	in->gs_base = random_chance(g->random, 2) ? LOW_DATA : g->data->code_base;
+	in->gs_base = LOW_DATA + (random_next(g->random) & 0xff0);
 }
 
 #define FSW_EXCEPTIONS 0x3fu
@@ -189,6 +190,8 @@ static bool has_memory(const struct x86_insn *insn)
 
 static uint64_t segment_base(const struct generator *g, unsigned seg)
 {
+	if (!g->data->wide)
+		return 0;
 	return seg == X86_FS ? g->test->in.fs_base : seg == X86_GS ? g->test->in.gs_base : 0;
 }
 
@@ -244,6 +247,22 @@ static bool is_moffs(const struct instance *instance)
 	       !(instance->insn.prefixes & X86_PFX_VEX);
 }
 
+/* AMD lets the operand of SHA instructions lie anywhere, Intel does not. */
+static bool alignment_differs(unsigned op)
+{
+	switch (op) {
+	case X86_SHA1MSG1:
+	case X86_SHA1MSG2:
+	case X86_SHA1NEXTE:
+	case X86_SHA1RNDS4:
+	case X86_SHA256MSG1:
+	case X86_SHA256MSG2:
+	case X86_SHA256RNDS2:
+		return true;
+	}
+	return false;
+}
+
 static void place_memory_operand(struct generator *g)
 {
 	struct instance *instance = &g->test->instance;
@@ -251,15 +270,20 @@ static void place_memory_operand(struct generator *g)
 	bool low = insn->addrsize < 8 || insn->mem.base == X86_REG_NONE;
 	unsigned size = memory_size(insn);
 
-	if (!has_memory(insn) || random_chance(g->random, 100))
+	if (!has_memory(insn))
 		return;
-	if (insn->mem.base == X86_REG_RIP && insn->addrsize == 8) {
+	/* Small offsets from FS and from here are this program's own memory. */
+	if (insn->mem.seg != X86_FS && insn->mem.base != X86_REG_RIP && random_chance(g->random, 100))
+		return;
+	if (insn->mem.base == X86_REG_RIP) {
 		g->target = g->data->code_base + HIGH_DATA_DELTA + pick_offset(g->random, size);
 	} else {
 		g->target = pick_address(g, size, low);
 	}
+	if (alignment_differs(insn->op))
+		g->target &= ~15ull;
 	if (is_moffs(instance)) {
-		if (insn->addrsize == 8)
+		if (insn->addrsize == (g->data->wide ? 8 : 4))
 			encode_set_moffs(instance, g->target - segment_base(g, insn->mem.seg));
 	} else {
 		aim(g, g->target);
@@ -317,6 +341,13 @@ static void prepare_divide(struct generator *g, bool is_signed)
 		set_low_bits(rdx, size, *rax >> (8 * size - 1) & 1 ? ~0ull : 0);
 }
 
+static bool has_long_displacement(const struct x86_insn *insn)
+{
+	if (insn->operand[0].kind != X86_OPND_REL)
+		return false;
+	return insn->op == X86_JCC ? insn->opcode >= 0x80 : insn->opcode == 0xe8 || insn->opcode == 0xe9;
+}
+
 static void prepare_branch(struct generator *g)
 {
 	struct instance *instance = &g->test->instance;
@@ -330,7 +361,7 @@ static void prepare_branch(struct generator *g)
 		*reg = target;
 	else if (instance->insn.operand[0].kind == X86_OPND_MEM)
 		poke(g->data, g->target, &target, 8);
-	else if (instance->insn.operand[0].kind == X86_OPND_REL && instance->insn.length >= 5)
+	else if (has_long_displacement(&instance->insn))
 		encode_set_last(instance, 4, target - next);
 	if (instance->insn.op == X86_RET)
 		poke(g->data, g->test->in.gpr[X86_RSP], &target, 8);
@@ -340,7 +371,7 @@ static void prepare_string(struct generator *g)
 {
 	const struct x86_insn *insn = &g->test->instance.insn;
 	uint64_t *gpr = g->test->in.gpr;
-	bool low = insn->addrsize < 8;
+	bool low = g->data->wide && insn->addrsize < 8; /* upper halves don't count */
 
 	gpr[X86_RSI] = pick_address(g, insn->opsize, low) - segment_base(g, insn->mem.seg);
 	gpr[X86_RDI] = pick_address(g, insn->opsize, low);
@@ -523,6 +554,15 @@ static unsigned pick_code_offset(struct random *random, unsigned length)
 	}
 }
 
+/* 32-bit code sees half of eight registers. */
+static void narrow_registers(struct machine *in)
+{
+	for (unsigned i = 0; i < 16; i++)
+		in->gpr[i] = i < 8 ? in->gpr[i] & 0xffffffff : 0;
+	memset(in->x.xmm[8], 0, 8 * 16);
+	memset(in->x.ymmh[8], 0, 8 * 16);
+}
+
 void generate_case(const struct form *form, struct random *random, struct data *data, struct test_case *test)
 {
 	struct generator g = {.form = form, .random = random, .data = data, .test = test};
@@ -536,5 +576,7 @@ void generate_case(const struct form *form, struct random *random, struct data *
 	fill_vectors(&g);
 	place_memory_operand(&g);
 	prepare(&g);
+	if (!data->wide)
+		narrow_registers(&test->in);
 	test->in.rip = data->code_base + test->code_offset;
 }

@@ -13,6 +13,7 @@
 struct data {
 	uint8_t *native, *guest;
 	uint64_t code_base;
+	bool wide; /* 64-bit code */
 };
 
 struct test_case {
@@ -22,6 +23,8 @@ struct test_case {
 };
 
 void generate_case(const struct form *form, struct random *random, struct data *data, struct test_case *test);
+/* Offset of an address in the data pages, or -1. */
+int64_t data_offset(const struct data *data, uint64_t address);
 /* New contents for all data pages. */
 void generate_data(struct random *random, struct data *data);
 

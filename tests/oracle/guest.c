@@ -64,8 +64,10 @@ static void map_data(struct guest *guest, uint64_t gva)
 static void map_all(struct guest *guest)
 {
 	guest->next_table = PAGE_SIZE;
-	for (uint64_t at = 0; at < CODE_SIZE; at += PAGE_SIZE)
+	for (uint64_t at = 0; at < CODE_SIZE; at += PAGE_SIZE) {
 		map_page(guest, guest->code_base + at, CODE_GPA + at, 0);
+		map_page(guest, LOW_CODE + at, CODE_GPA + at, 0);
+	}
 	map_data(guest, guest->code_base + HIGH_DATA_DELTA);
 	map_data(guest, LOW_DATA);
 }
@@ -88,9 +90,15 @@ static void user_mode(struct x86_state *s)
 		 X86_CR4_FSGSBASE | X86_CR4_UMIP;
 	s->efer = X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE;
 	s->xcr0 = 7;
-	s->seg[X86_CS] = flat(0x33, 0xa0fb);
-	s->seg[X86_SS] = flat(0x2b, 0xc0f3);
-	s->seg[X86_DS] = s->seg[X86_ES] = s->seg[X86_FS] = s->seg[X86_GS] = flat(0, null);
+	s->tr.limit = 0x66; /* no I/O permission bitmap */
+	s->seg[X86_SS] = s->seg[X86_DS] = s->seg[X86_ES] = flat(0x2b, 0xc0f3);
+	s->seg[X86_FS] = s->seg[X86_GS] = flat(0, null);
+}
+
+void guest_set_mode(struct guest *guest, bool wide)
+{
+	guest->cpu->s.seg[X86_CS] = wide ? flat(0x33, 0xa0fb) : flat(0x23, 0xc0fb);
+	cpu_update_mode(guest->cpu);
 }
 
 struct guest *guest_create(uint64_t code_base)
@@ -121,6 +129,7 @@ struct guest *guest_create(uint64_t code_base)
 	guest->cpu = guest->vcpu.engine_vcpu;
 	guest->cpu->exit = &guest->exit;
 	user_mode(&guest->cpu->s);
+	guest_set_mode(guest, true);
 	tlb_flush(guest->cpu, true);
 	return guest;
 

@@ -25,5 +25,7 @@ bool guest_knows(const struct guest *guest, unsigned op);
 void guest_place(struct guest *guest, const uint8_t *bytes, unsigned length, unsigned offset);
 void guest_run(struct guest *guest, enum guest_way way, const struct machine *in, struct machine *out,
 	       struct outcome *outcome);
+/* From now on the processor is in 64-bit mode, or in compatibility mode with flat 32-bit segments. */
+void guest_set_mode(struct guest *guest, bool wide);
 
 #endif

@@ -1,7 +1,7 @@
 /* The native oracle: every user-mode instruction form, executed by the host's processor and by the interpreter
  * on the same random state; registers, defined flags, memory, x87/SSE/AVX state and faults are compared.
  *
- *     oracle [--cases N] [--seed S] [--form TEXT] [--strict] [--generic] [--list]
+ *     oracle [--cases N] [--seed S] [--form TEXT] [--strict] [--generic] [--list] [--only 64|32]
  *
  * --form TEXT takes only forms whose name contains TEXT; --strict compares the flags that the manuals leave
  * undefined as well (they differ between makers); --generic bypasses the fast paths; --list prints the
@@ -24,11 +24,12 @@ struct options {
 	unsigned long cases, seed;
 	const char *form;
 	bool strict, generic, list, verbose;
+	unsigned only; /* 64, 32, or 0: both */
 };
 
 struct oracle {
 	struct options options;
-	struct forms forms;
+	enum x86_mode mode;
 	struct guest *guest;
 	struct data data;
 	uint64_t fs_base;
@@ -44,31 +45,36 @@ static uint64_t compared_flags(const struct oracle *oracle, const struct x86_ins
 	return oracle->options.strict ? flags : flags & ~(uint64_t)x86_op_flags(insn->op).undefined;
 }
 
-static void print_case(const struct test_case *test, unsigned long number)
+static void print_case(const struct test_case *test, unsigned long number, bool registers)
 {
 	printf("  case %lu:", number);
 	for (unsigned i = 0; i < test->instance.insn.length; i++)
 		printf(" %02x", test->instance.bytes[i]);
 	printf("  at %lx rflags %lx mxcsr %x fcw %x fsw %x\n", (unsigned long)test->in.rip,
 	       (unsigned long)test->in.rflags, test->in.x.mxcsr, test->in.x.fcw, test->in.x.fsw);
+	if (!registers)
+		return;
+	for (unsigned i = 0; i < 16; i++)
+		printf("%s%016lx%s", i % 8 ? " " : "    gpr ", (unsigned long)test->in.gpr[i], i % 8 == 7 ? "\n" : "");
 }
 
 /* A target of a branch that can't be caught is one where the next fetch faults. */
-static void expect_fetch_fault(struct result *guest)
+static void expect_fetch_fault(const struct oracle *oracle, struct result *guest)
 {
+	bool present = data_offset(&oracle->data, guest->machine.rip) >= 0;
 	bool canonical = (uint64_t)((int64_t)(guest->machine.rip << 16) >> 16) == guest->machine.rip;
 
 	guest->outcome = (struct outcome){
 		.fault = true,
 		.vector = canonical ? X86_EXC_PF : X86_EXC_GP,
-		.error = canonical ? 0x14 : 0,
+		.error = canonical ? 0x14 | present : 0,
 		.cr2 = canonical ? guest->machine.rip : 0,
 	};
 }
 
-static bool in_code(uint64_t address)
+static bool in_code(const struct oracle *oracle, uint64_t address)
 {
-	return address - native_code() < CODE_SIZE;
+	return address - oracle->data.code_base < CODE_SIZE;
 }
 
 /* Returns the number of differences; prints them if `print`. False in *ran: the case can't be run. */
@@ -85,13 +91,13 @@ static unsigned run_case(struct oracle *oracle, const struct test_case *test, bo
 	guest_run(oracle->guest, way, &test->in, &guest.machine, &guest.outcome);
 	caught = native_place(test->instance.bytes, insn->length, test->code_offset, guest.machine.rip);
 	if (!guest.outcome.fault && !caught) {
-		if (in_code(guest.machine.rip)) {
+		if (in_code(oracle, guest.machine.rip)) {
 			/* A branch into itself or to the last bytes: run on, unseen. Both memories are put
 			 * right by the caller. */
 			*ran = false;
 			return 0;
 		}
-		expect_fetch_fault(&guest);
+		expect_fetch_fault(oracle, &guest);
 	}
 	native_run(&test->in, &native.machine, &native.outcome);
 	differences = compare_results(insn, &test->in, &native, &guest, compared_flags(oracle, insn),
@@ -101,10 +107,6 @@ static unsigned run_case(struct oracle *oracle, const struct test_case *test, bo
 }
 
 /* ---- one form ---- */
-
-struct saved_data {
-	uint8_t bytes[DATA_SIZE];
-};
 
 static void restore_data(struct oracle *oracle, const uint8_t *bytes)
 {
@@ -148,7 +150,7 @@ static void run_form(struct oracle *oracle, const struct form *form, const char 
 		if (failed <= shown) {
 			if (failed == 1)
 				printf("FAIL %s\n", name);
-			print_case(&test, i);
+			print_case(&test, i, oracle->options.verbose);
 			(void)run_case(oracle, &test, true, &ran);
 			restore_data(oracle, before);
 		}
@@ -186,7 +188,9 @@ static void visit_form(struct oracle *oracle, const struct form *form)
 	char name[128];
 	const char *reason;
 
-	form_name(&form->key, name, sizeof(name));
+	size_t prefix = (size_t)snprintf(name, sizeof(name), "%s", form->mode == X86_MODE_64 ? "" : "32: ");
+
+	form_name(&form->key, name + prefix, sizeof(name) - prefix);
 	if (oracle->options.form && !strstr(name, oracle->options.form))
 		return;
 	reason = skip_reason(oracle, form);
@@ -198,6 +202,26 @@ static void visit_form(struct oracle *oracle, const struct form *form)
 	}
 	if (!oracle->options.list)
 		run_form(oracle, form, name);
+}
+
+static void run_mode(struct oracle *oracle, enum x86_mode mode)
+{
+	struct forms forms;
+	bool wide = mode == X86_MODE_64;
+
+	oracle->mode = mode;
+	native_set_mode(wide);
+	guest_set_mode(oracle->guest, wide);
+	oracle->data = (struct data){
+		.native = native_data(),
+		.guest = guest_data(oracle->guest),
+		.code_base = native_code(wide),
+		.wide = wide,
+	};
+	forms_enumerate(&forms, mode);
+	for (unsigned i = 0; i < forms.count; i++)
+		visit_form(oracle, &forms.form[i]);
+	forms_free(&forms);
 }
 
 /* ---- the program ---- */
@@ -222,6 +246,7 @@ static int parse(struct options *options, int argc, char **argv)
 		{"generic", no_argument, NULL, 'g'},
 		{"list", no_argument, NULL, 'l'},
 		{"verbose", no_argument, NULL, 'v'},
+		{"only", required_argument, NULL, 'o'},
 		{0},
 	};
 	int choice;
@@ -246,6 +271,9 @@ static int parse(struct options *options, int argc, char **argv)
 		case 'l':
 			options->list = true;
 			break;
+		case 'o':
+			options->only = (unsigned)strtoul(optarg, NULL, 0);
+			break;
 		case 'v':
 			options->verbose = true;
 			break;
@@ -265,17 +293,20 @@ int main(int argc, char **argv)
 		return 2;
 	if (!native_init())
 		return 77;
-	oracle.guest = guest_create(native_code());
+	oracle.guest = guest_create(native_code(true));
 	if (!oracle.guest)
 		return 1;
-	oracle.data = (struct data){native_data(), guest_data(oracle.guest), native_code()};
 	oracle.fs_base = native_fs_base();
-	forms_enumerate(&oracle.forms);
-	for (unsigned i = 0; i < oracle.forms.count; i++)
-		visit_form(&oracle, &oracle.forms.form[i]);
+	if (oracle.options.only != 32)
+		run_mode(&oracle, X86_MODE_64);
+	if (oracle.options.only != 64) {
+		if (native_has_32())
+			run_mode(&oracle, X86_MODE_32);
+		else
+			printf("32-bit code: skipped, the host's kernel does not allow it\n");
+	}
 	printf("%lu forms, %lu cases, %lu forms differ, %lu forms skipped (--list says why)\n", oracle.forms_run,
 	       oracle.cases_run, oracle.forms_failed, oracle.forms_skipped);
-	forms_free(&oracle.forms);
 	guest_destroy(oracle.guest);
 	return oracle.forms_failed ? 1 : 0;
 }

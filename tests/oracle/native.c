@@ -16,6 +16,11 @@ struct native_context {
 	struct machine in, out;
 	uint64_t host_rsp, host_fs;
 	uint32_t mask, mxcsr, landed;
+	void *leap; /* native_leap_64 or native_leap_32 */
+	struct __attribute__((packed)) {
+		uint32_t offset;
+		uint16_t selector;
+	} far;
 	/* What the signal handler found. */
 	struct outcome outcome;
 	volatile sig_atomic_t running;
@@ -36,21 +41,37 @@ _Static_assert(offsetof(struct native_context, host_rsp) == CONTEXT_HOST_RSP, "m
 _Static_assert(offsetof(struct native_context, host_fs) == CONTEXT_HOST_FS, "machine.h");
 _Static_assert(offsetof(struct native_context, mask) == CONTEXT_MASK, "machine.h");
 _Static_assert(offsetof(struct native_context, mxcsr) == CONTEXT_MXCSR, "machine.h");
+_Static_assert(offsetof(struct native_context, leap) == CONTEXT_LEAP, "machine.h");
+_Static_assert(offsetof(struct native_context, far) == CONTEXT_FAR, "machine.h");
 _Static_assert(offsetof(struct native_context, landed) == CONTEXT_LANDED, "machine.h");
 
 int native_enter(void);
-extern char native_return[], native_return_taken[], native_fault_return[];
+extern char native_return[], native_return_taken[], native_fault_return[], native_leap_64[], native_leap_32[];
 
 #define JUMP_SIZE 5u
+#define FAR_SIZE  7u
 
-static uint64_t code_base;
+/* Linux's code and data segments of user mode. */
+#define SELECTOR_CODE_64 0x33
+#define SELECTOR_CODE_32 0x23
+#define SELECTOR_DATA    0x2b
+
+static bool wide = true;
+static uint64_t code_base, wide_base;
 static uint8_t *code_alias, *data_alias;
 static uint64_t return_at, taken_at; /* where the two returns stand */
 static uint64_t placed_at, placed_length; /* what stands in the code pages: offset, bytes */
 
-uint64_t native_code(void)
+uint64_t native_code(bool of_wide)
 {
-	return code_base;
+	return of_wide ? wide_base : LOW_CODE;
+}
+
+void native_set_mode(bool to_wide)
+{
+	wide = to_wide;
+	code_base = native_code(wide);
+	native_context.leap = wide ? native_leap_64 : native_leap_32;
 }
 
 uint8_t *native_data(void)
@@ -70,10 +91,11 @@ __attribute__((target("fsgsbase"))) uint64_t native_fs_base(void)
 
 /* ---- the address space ---- */
 
+/* Populated: an access to a page that is there but not yet mapped faults another way. */
 static bool map_fixed(uint64_t address, uint64_t size, int protection, int fd, uint64_t offset)
 {
 	void *wanted = (void *)(uintptr_t)address;
-	void *got = mmap(wanted, size, protection, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, (off_t)offset);
+	void *got = mmap(wanted, size, protection, MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_POPULATE, fd, (off_t)offset);
 
 	if (got == wanted)
 		return true;
@@ -86,6 +108,25 @@ static bool map_data(uint64_t address, int fd)
 	return map_fixed(address, DATA_WRITABLE, PROT_READ | PROT_WRITE, fd, CODE_SIZE) &&
 	       map_fixed(address + DATA_WRITABLE, DATA_SIZE - DATA_WRITABLE, PROT_READ, fd,
 			 CODE_SIZE + DATA_WRITABLE);
+}
+
+/* `jmp *(%rip)` and the address, for each of the two returns: where 32-bit code leaves to. */
+static bool map_low_return(void)
+{
+	static const uint8_t jump[] = {0xff, 0x25, 0, 0, 0, 0};
+	char *const targets[] = {native_return, native_return_taken};
+	uint8_t *page = mmap((void *)LOW_RETURN, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (page != (void *)LOW_RETURN) {
+		perror("oracle: mmap");
+		return false;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		memcpy(page + 16 * i, jump, sizeof(jump));
+		memcpy(page + 16 * i + sizeof(jump), &targets[i], 8);
+	}
+	return mprotect(page, PAGE_SIZE, PROT_READ | PROT_EXEC) == 0;
 }
 
 static bool map_memory(void)
@@ -105,9 +146,10 @@ static bool map_memory(void)
 	code_alias = alias;
 	data_alias = alias + CODE_SIZE;
 	/* Within reach of a 32-bit displacement from this program, whose base is random. */
-	code_base = ((uintptr_t)&native_context & ~(MIB(256) - 1)) - MIB(256);
-	return map_fixed(code_base, CODE_SIZE, PROT_READ | PROT_EXEC, fd, 0) &&
-	       map_data(code_base + HIGH_DATA_DELTA, fd) && map_data(LOW_DATA, fd);
+	wide_base = ((uintptr_t)&native_context & ~(MIB(256) - 1)) - MIB(256) + LOW_CODE % MIB(16);
+	return map_fixed(wide_base, CODE_SIZE, PROT_READ | PROT_EXEC, fd, 0) &&
+	       map_fixed(LOW_CODE, CODE_SIZE, PROT_READ | PROT_EXEC, fd, 0) &&
+	       map_data(wide_base + HIGH_DATA_DELTA, fd) && map_data(LOW_DATA, fd) && map_low_return();
 }
 
 /* ---- faults ---- */
@@ -175,6 +217,7 @@ on_fault(int signal_number, siginfo_t *info, void *raw)
 	gregs[REG_RIP] = (greg_t)(uintptr_t)native_fault_return;
 	gregs[REG_RSP] = (greg_t)native_context.host_rsp;
 	gregs[REG_EFL] = 0x202;
+	gregs[REG_CSGSFS] = (gregs[REG_CSGSFS] & ~0xffffll) | SELECTOR_CODE_64;
 }
 
 static bool install_handlers(void)
@@ -216,18 +259,39 @@ bool native_init(void)
 		fprintf(stderr, "oracle: this host lacks FSGSBASE or XSAVE\n");
 		return false;
 	}
-	return map_memory() && install_handlers();
+	/* 32-bit code needs them; 64-bit code doesn't look. */
+	__asm__ volatile("mov %0, %%ds; mov %0, %%es" ::"r"(SELECTOR_DATA));
+	if (!map_memory() || !install_handlers())
+		return false;
+	native_set_mode(true);
+	return true;
 }
 
 /* ---- code ---- */
 
-static void put_jump(uint64_t at, const char *target)
+static unsigned return_size(void)
+{
+	return wide ? JUMP_SIZE : FAR_SIZE;
+}
+
+static void put_return(uint64_t at, bool taken)
 {
 	uint8_t *to = code_alias + (at - code_base);
-	int32_t distance = (int32_t)((uint64_t)(uintptr_t)target - (at + JUMP_SIZE));
 
-	to[0] = 0xe9;
-	memcpy(to + 1, &distance, sizeof(distance));
+	if (wide) {
+		char *target = taken ? native_return_taken : native_return;
+		int32_t distance = (int32_t)((uint64_t)(uintptr_t)target - (at + JUMP_SIZE));
+
+		to[0] = 0xe9;
+		memcpy(to + 1, &distance, sizeof(distance));
+	} else {
+		uint32_t target = (uint32_t)LOW_RETURN + 16 * taken;
+		uint16_t selector = SELECTOR_CODE_64;
+
+		to[0] = 0xea;
+		memcpy(to + 1, &target, sizeof(target));
+		memcpy(to + 5, &selector, sizeof(selector));
+	}
 }
 
 static bool fits(uint64_t at, uint64_t size)
@@ -252,27 +316,28 @@ static void forget_placed(void)
 	else
 		clear_code(placed_at, placed_length);
 	if (taken_at)
-		clear_code(taken_at - code_base, JUMP_SIZE);
+		clear_code(taken_at & (CODE_SIZE - 1), FAR_SIZE);
 }
 
 bool native_place(const uint8_t *bytes, unsigned length, unsigned offset, uint64_t taken)
 {
 	uint64_t start = code_base + offset, end = start + length;
+	unsigned size = return_size();
 
 	forget_placed();
 	placed_at = offset;
-	placed_length = length + JUMP_SIZE;
+	placed_length = length + FAR_SIZE;
 	return_at = taken_at = 0;
 	memcpy(code_alias + offset, bytes, length);
-	if (fits(end, JUMP_SIZE)) {
-		put_jump(end, native_return);
+	if (fits(end, size)) {
+		put_return(end, false);
 		return_at = end;
 	}
 	if (taken == end)
 		return return_at != 0;
-	if (!fits(taken, JUMP_SIZE) || (taken + JUMP_SIZE > start && taken < end + JUMP_SIZE))
+	if (!fits(taken, size) || (taken + size > start && taken < end + size))
 		return false;
-	put_jump(taken, native_return_taken);
+	put_return(taken, true);
 	taken_at = taken;
 	return true;
 }
@@ -282,6 +347,8 @@ void native_run(const struct machine *in, struct machine *out, struct outcome *o
 	struct native_context *context = &native_context;
 
 	memcpy(&context->in, in, sizeof(*in));
+	context->far.offset = (uint32_t)in->rip;
+	context->far.selector = SELECTOR_CODE_32;
 	context->in.x.xstate_bv = context->mask;
 	memset(&context->out.x.xstate_bv, 0, 64);
 	memset(&context->outcome, 0, sizeof(context->outcome));
@@ -294,4 +361,23 @@ void native_run(const struct machine *in, struct machine *out, struct outcome *o
 	memcpy(out, &context->out, sizeof(*out));
 	complete_xsave(&out->x);
 	*outcome = context->outcome;
+}
+
+bool native_has_32(void)
+{
+	static const uint8_t increment[] = {0x40}; /* INC EAX; in 64-bit mode a prefix */
+	struct machine in, out;
+	struct outcome outcome;
+
+	memset(&in, 0, sizeof(in));
+	in.rflags = 0x202;
+	in.fs_base = native_fs_base();
+	in.x.fcw = 0x37f;
+	in.x.mxcsr = 0x1f80;
+	native_set_mode(false);
+	in.rip = native_code(false);
+	(void)native_place(increment, sizeof(increment), 0, in.rip + 1);
+	native_run(&in, &out, &outcome);
+	native_set_mode(true);
+	return !outcome.fault && out.gpr[0] == 1;
 }

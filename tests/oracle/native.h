@@ -12,10 +12,16 @@
 /* Maps the address space, installs the signal handlers. False with a message if the host can't. */
 bool native_init(void);
 
-uint64_t native_code(void);   /* address of the code pages */
+uint64_t native_code(bool wide); /* address of the code pages, of 64- or 32-bit code */
 uint8_t *native_data(void);   /* the data pages, writable all */
 uint8_t *native_code_alias(void);
 uint64_t native_fs_base(void); /* the value that every run starts with */
+
+/* Whether the host's kernel lets its processes run 32-bit code (x86-64 code segments with L = 0). */
+bool native_has_32(void);
+
+/* From now on instructions are 64-bit (or 32-bit) code. */
+void native_set_mode(bool wide);
 
 /* Puts the instruction's bytes at `offset` of the code pages with a return behind it (as far as it fits),
  * and a second return at `taken` if that is an address in the code pages that the first doesn't cover.

@@ -49,7 +49,14 @@ native_enter:
 	mov IN_GPR(13), %r13
 	mov IN_GPR(14), %r14
 	mov IN_GPR(15), %r15
+	jmp *CTX(CONTEXT_LEAP)
+
+	.globl native_leap_64
+native_leap_64:
 	jmp *IN(MACHINE_RIP)
+	.globl native_leap_32
+native_leap_32:
+	ljmp *CTX(CONTEXT_FAR)
 
 	.globl native_return_taken
 native_return_taken:

@@ -238,7 +238,9 @@ void cpu_phys_write(struct cpu *cpu, gpa_t gpa, unsigned size, uint64_t value);
 gpa_t cpu_code_page(struct cpu *cpu, gva_t gva, uint8_t **hva);
 
 /* ---- ports (io.c) ---- */
-/* Permission check (IOPL, TSS bitmap), then the access. size 1, 2, 4. */
+/* The permission check alone (IOPL, TSS bitmap): #GP(0). */
+void cpu_check_port(struct cpu *cpu, uint16_t port, unsigned size);
+/* Permission check, then the access. size 1, 2, 4. */
 uint32_t cpu_io(struct cpu *cpu, uint16_t port, unsigned size, bool write, uint32_t value);
 
 /* The instruction is to be started again at the same rip after a look at interrupts (REP in progress). */

@@ -126,7 +126,31 @@ enum fast_label {
 #define COMPUTE_or(s)   r = (TYPE_##s)(a | b), lf_logic(&cpu->lf, (STYPE_##s)r)
 #define COMPUTE_xor(s)  r = (TYPE_##s)(a ^ b), lf_logic(&cpu->lf, (STYPE_##s)r)
 
-/* A read-modify-write of memory stores before it changes the flags: the store may fault. */
+/* A read-modify-write of memory: what can't be written faults as a write, before it is read; and the flags
+ * change last, because the store may leave for a device. */
+#define MODIFY(op, s, gva)                                                                         \
+	do {                                                                                       \
+		uint64_t at_ = (gva);                                                              \
+		struct tlb_entry *e_ = TLB_AT(at_);                                                \
+		if (likely(e_->write_tag == ((at_ + sizeof(a) - 1) & PAGE_MASK))) {                \
+			volatile TYPE_##s *host_ = (volatile TYPE_##s *)(at_ + e_->addend);        \
+			a = *host_;                                                                \
+			COMPUTE_##op(s);                                                           \
+			*host_ = r;                                                                \
+		} else {                                                                           \
+			struct lazy_flags before_ = cpu->lf, after_;                               \
+			SYNC();                                                                    \
+			cpu_probe_linear(cpu, at_, sizeof(a), cpu->rights, u->seg);                \
+			cpu_load_linear(cpu, at_, &a, sizeof(a), cpu->rights, u->seg);             \
+			COMPUTE_##op(s);                                                           \
+			after_ = cpu->lf;                                                          \
+			cpu->lf = before_;                                                         \
+			cpu_store_linear(cpu, at_, &r, sizeof(a), cpu->rights, u->seg);            \
+			cpu->lf = after_;                                                          \
+			UNSYNC();                                                                  \
+		}                                                                                  \
+	} while (0)
+
 #define ALU(op, s)                                                                                 \
 	L_##op##_##s##_rr : {                                                                      \
 		TYPE_##s a = REG(u->dst, TYPE_##s), b = REG(u->src, TYPE_##s), r;                  \
@@ -150,27 +174,13 @@ enum fast_label {
 	}                                                                                          \
 	L_##op##_##s##_mr : {                                                                      \
 		TYPE_##s a, b = REG(u->src, TYPE_##s), r;                                          \
-		struct lazy_flags before = cpu->lf;                                                \
-		uint64_t at = EA();                                                                \
-		LOAD(TYPE_##s, a, at);                                                             \
-		COMPUTE_##op(s);                                                                   \
-		struct lazy_flags after = cpu->lf;                                                 \
-		cpu->lf = before;                                                                  \
-		STORE(TYPE_##s, r, at);                                                            \
-		cpu->lf = after;                                                                   \
+		MODIFY(op, s, EA());                                                               \
 		SMC_CHECK();                                                                       \
 		NEXT;                                                                              \
 	}                                                                                          \
 	L_##op##_##s##_mi : {                                                                      \
 		TYPE_##s a, b = (TYPE_##s)u->imm, r;                                               \
-		struct lazy_flags before = cpu->lf;                                                \
-		uint64_t at = EA();                                                                \
-		LOAD(TYPE_##s, a, at);                                                             \
-		COMPUTE_##op(s);                                                                   \
-		struct lazy_flags after = cpu->lf;                                                 \
-		cpu->lf = before;                                                                  \
-		STORE(TYPE_##s, r, at);                                                            \
-		cpu->lf = after;                                                                   \
+		MODIFY(op, s, EA());                                                               \
 		SMC_CHECK();                                                                       \
 		NEXT;                                                                              \
 	}

@@ -58,7 +58,7 @@ void cpu_phys_write(struct cpu *cpu, gpa_t gpa, unsigned size, uint64_t value)
 }
 
 /* SDM 1 19.5.2: IOPL, else the TSS's permission bitmap. */
-static void check_port(struct cpu *cpu, uint16_t port, unsigned size)
+void cpu_check_port(struct cpu *cpu, uint16_t port, unsigned size)
 {
 	const struct x86_segment *tr = &cpu->s.tr;
 	bool vm86 = cpu->s.rflags & X86_FLAG_VM;
@@ -86,7 +86,7 @@ uint32_t cpu_io(struct cpu *cpu, uint16_t port, unsigned size, bool write, uint3
 	uint64_t result;
 	bool fault;
 
-	check_port(cpu, port, size);
+	cpu_check_port(cpu, port, size);
 	if (replayed(cpu, &result, &fault))
 		return (uint32_t)result;
 	if (log_full(cpu))

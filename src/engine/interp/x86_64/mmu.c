@@ -225,12 +225,20 @@ static void check_canonical(struct cpu *cpu, gva_t gva, unsigned len, unsigned s
 	raise_error(cpu, seg == X86_SS ? X86_EXC_SS : X86_EXC_GP, 0);
 }
 
-/* SDM 3A 6.15 (#AC) and 17.2.4 (data breakpoints): only reached when one of them is on. */
+/* SDM 3A 6.15 (#AC): before any page fault. 32-byte operands need no more than 16 bytes of alignment. */
+static void check_alignment(struct cpu *cpu, gva_t gva, unsigned len)
+{
+	unsigned alignment = len == 32 ? 16 : len;
+
+	if ((cpu->s.cr0 & X86_CR0_AM) && (cpu->s.rflags & X86_FLAG_AC) && cpu->cpl == 3 && len <= 32 &&
+	    !(len & (len - 1)) && (gva & (alignment - 1)))
+		raise_error(cpu, X86_EXC_AC, 0);
+}
+
+/* #AC and data breakpoints (SDM 3A 17.2.4): only reached when one of them is on. */
 static void check_access(struct cpu *cpu, gva_t gva, unsigned len, bool write)
 {
-	if ((cpu->s.cr0 & X86_CR0_AM) && (cpu->s.rflags & X86_FLAG_AC) && cpu->cpl == 3 && len <= 8 &&
-	    !(len & (len - 1)) && (gva & (len - 1)))
-		raise_error(cpu, X86_EXC_AC, 0);
+	check_alignment(cpu, gva, len);
 	for (unsigned i = 0; i < 4; i++) {
 		static const uint8_t lengths[4] = {1, 2, 8, 4};
 		unsigned type = cpu->s.dr7 >> (16 + 4 * i) & 3;
@@ -382,6 +390,8 @@ void cpu_store_linear(struct cpu *cpu, gva_t gva, const void *buf, unsigned len,
 void cpu_probe_linear(struct cpu *cpu, gva_t gva, unsigned len, enum tlb_index index, unsigned seg)
 {
 	check_canonical(cpu, gva, len, seg);
+	if (unlikely(cpu->data_tlb == TLB_CHECKED) && index == cpu->rights)
+		check_alignment(cpu, gva, len);
 	translate(cpu, gva, true, index);
 	if (first_part(gva, len) != len)
 		translate(cpu, next_page(cpu, gva), true, index);

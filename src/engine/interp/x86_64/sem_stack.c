@@ -187,7 +187,7 @@ void sem_enter(struct cpu *cpu, const struct x86_insn *insn)
 	/* A write at the final rSP must be possible. */
 	sem_probe_store(cpu, X86_SS, stack_offset(cpu, -pushed - locals), size);
 	stack_adjust(cpu, -pushed - locals);
-	gpr_write(cpu, X86_RBP, sem_long_code(cpu) ? 8 : size, frame);
+	gpr_write(cpu, X86_RBP, size, frame);
 }
 
 void sem_leave(struct cpu *cpu, const struct x86_insn *insn)

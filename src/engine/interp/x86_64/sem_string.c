@@ -246,8 +246,9 @@ static uint64_t compare_span(struct string *string, uint64_t value, const uint8_
 
 static void element_cmps(struct cpu *cpu, const struct x86_insn *insn, struct string *string)
 {
-	uint64_t a = sem_load_int(cpu, insn->mem.seg, source_offset(cpu, string), string->size);
+	/* In this order, when both fault: Zen reads ES:rDI first. */
 	uint64_t b = sem_load_int(cpu, X86_ES, dest_offset(cpu, string), string->size);
+	uint64_t a = sem_load_int(cpu, insn->mem.seg, source_offset(cpu, string), string->size);
 
 	compare(string, a, b);
 }
@@ -257,11 +258,11 @@ static uint64_t bulk_cmps(struct cpu *cpu, const struct x86_insn *insn, struct s
 {
 	void *from, *with;
 
-	from = span(cpu, string, insn->mem.seg, source_offset(cpu, string), false, &count);
-	if (!from)
-		return 0;
 	with = span(cpu, string, X86_ES, dest_offset(cpu, string), false, &count);
 	if (!with)
+		return 0;
+	from = span(cpu, string, insn->mem.seg, source_offset(cpu, string), false, &count);
+	if (!from)
 		return 0;
 	return compare_span(string, 0, from, with, count);
 }
@@ -328,21 +329,25 @@ static void element_ins(struct cpu *cpu, const struct x86_insn *insn, struct str
 	sem_store_int(cpu, X86_ES, offset, string->size, value);
 }
 
+/* Permission for the port comes before any fault of memory, and also if there is nothing to transfer. */
 static void sem_ins(struct cpu *cpu, const struct x86_insn *insn)
 {
+	cpu_check_port(cpu, port_dx(cpu), port_size(insn));
 	string_run(cpu, insn, (struct string){.size = port_size(insn), .dest = true}, element_ins,
 		   NULL);
 }
 
 static void element_outs(struct cpu *cpu, const struct x86_insn *insn, struct string *string)
 {
-	uint64_t value = sem_load_int(cpu, insn->mem.seg, source_offset(cpu, string), string->size);
+	uint64_t value =
+		sem_load_int(cpu, insn->mem.seg, source_offset(cpu, string), string->size);
 
 	(void)cpu_io(cpu, port_dx(cpu), string->size, true, (uint32_t)value);
 }
 
 static void sem_outs(struct cpu *cpu, const struct x86_insn *insn)
 {
+	cpu_check_port(cpu, port_dx(cpu), port_size(insn));
 	string_run(cpu, insn, (struct string){.size = port_size(insn), .source = true},
 		   element_outs, NULL);
 }
