@@ -1,6 +1,7 @@
 /* Operations that can't be compared natively. See excluded.h. */
 #include "tests/oracle/excluded.h"
 #include "arch/x86_64/decode.h"
+#include "arch/x86_64/state.h"
 
 #define SELECTORS "loads selectors of the host's own descriptor tables"
 #define KERNEL    "enters the host's kernel"
@@ -22,6 +23,8 @@ static const struct {
 	{X86_CALL_FAR, SELECTORS},
 	{X86_RET_FAR, SELECTORS},
 	{X86_MOV_SEG, SELECTORS},
+	{X86_LDS, SELECTORS},
+	{X86_LES, SELECTORS},
 	{X86_LSS, SELECTORS},
 	{X86_LFS, SELECTORS},
 	{X86_LGS, SELECTORS},
@@ -56,6 +59,66 @@ const char *excluded_reason(unsigned op)
 		if (excluded[i].op == op)
 			return excluded[i].reason;
 	return NULL;
+}
+
+bool masks_elements(unsigned op)
+{
+	switch (op) {
+	case X86_MASKMOVQ:
+	case X86_MASKMOVDQU:
+	case X86_VMASKMOVDQU:
+	case X86_VMASKMOVPS:
+	case X86_VMASKMOVPD:
+	case X86_VPMASKMOVD:
+	case X86_VPMASKMOVQ:
+		return true;
+	}
+	return false;
+}
+
+static bool is_save_area(unsigned op)
+{
+	switch (op) {
+	case X86_FXSAVE:
+	case X86_FXRSTOR:
+	case X86_XSAVE:
+	case X86_XSAVEOPT:
+	case X86_XSAVEC:
+	case X86_XRSTOR:
+	case X86_FNSAVE:
+	case X86_FRSTOR:
+	case X86_FNSTENV:
+	case X86_FLDENV:
+		return true;
+	}
+	return false;
+}
+
+uint64_t fault_address_slack(const struct x86_insn *insn)
+{
+	if (is_save_area(insn->op))
+		return ~0ull; /* its pages are touched in any order */
+	return masks_elements(insn->op) ? ~PAGE_MASK : 0;
+}
+
+bool fault_order_differs(const struct x86_insn *insn, unsigned a, unsigned b)
+{
+	/* Which operand is read first depends on the maker, and on REP. */
+	if (insn->op == X86_CMPS)
+		return true;
+	return is_save_area(insn->op) && (a == X86_EXC_GP || a == X86_EXC_PF) &&
+	       (b == X86_EXC_GP || b == X86_EXC_PF);
+}
+
+bool fault_registers_differ(const struct x86_insn *insn)
+{
+	return insn->op == X86_POPA;
+}
+
+bool fault_flags_differ(const struct x86_insn *insn)
+{
+	return (insn->op == X86_CMPS || insn->op == X86_SCAS) &&
+	       insn->prefixes & (X86_PFX_REP | X86_PFX_REPNE);
 }
 
 enum approximate approximate(unsigned op)

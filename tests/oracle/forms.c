@@ -139,12 +139,16 @@ static bool known_encoding(const struct form *form, const struct encoding *encod
 
 /* Encodings that AMD and Intel take differently; we are with Intel. An operand-size prefix before a near
  * branch in 64-bit code (AMD truncates), REP before LOOPE and LOOPNE (AMD makes it the condition),
- * PREFETCH of a register (AMD: #UD). */
+ * MOVSXD to 16 bits (AMD reads 32), SYSRET in 32-bit code (Intel: #UD), PREFETCH of a register (AMD: #UD). */
 static bool differs_by_maker(const struct encoding *encoding, const struct x86_insn *insn)
 {
 	bool repeat = encoding->prefix_count && encoding->prefix[encoding->prefix_count - 1] >= 0xf2;
 
 	if ((insn->op == X86_LOOPE || insn->op == X86_LOOPNE) && repeat)
+		return true;
+	if (insn->op == X86_SYSRET && insn->mode != X86_MODE_64)
+		return true;
+	if (insn->op == X86_MOVSXD && insn->opsize == 2)
 		return true;
 	if (insn->op == X86_NOP && encoding->map == 1 && insn->opcode == 0x0d)
 		return true;

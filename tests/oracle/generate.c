@@ -1,6 +1,7 @@
 /* Random cases that do something. See generate.h. */
 #include "tests/oracle/generate.h"
 #include "arch/x86_64/state.h"
+#include "tests/oracle/excluded.h"
 #include <string.h>
 
 struct generator {
@@ -180,19 +181,36 @@ static unsigned memory_size(const struct x86_insn *insn)
 	return 0;
 }
 
+static uint64_t segment_base(const struct machine *in, const struct x86_insn *insn)
+{
+	if (insn->mode != X86_MODE_64)
+		return 0;
+	return insn->mem.seg == X86_FS ? in->fs_base : insn->mem.seg == X86_GS ? in->gs_base : 0;
+}
+
+uint64_t operand_address(const struct test_case *test)
+{
+	const struct x86_insn *insn = &test->instance.insn;
+	const struct x86_mem *mem = &insn->mem;
+	uint64_t offset = (uint64_t)mem->disp;
+
+	if (mem->base == X86_REG_RIP)
+		offset += test->in.rip + insn->length;
+	else if (mem->base != X86_REG_NONE)
+		offset += test->in.gpr[mem->base];
+	if (mem->index != X86_REG_NONE && !(insn->prefixes & X86_PFX_VSIB))
+		offset += test->in.gpr[mem->index] * mem->scale;
+	if (insn->addrsize < 8)
+		offset &= (1ull << insn->addrsize * 8) - 1;
+	return offset + segment_base(&test->in, insn);
+}
+
 static bool has_memory(const struct x86_insn *insn)
 {
 	for (unsigned i = 0; i < insn->operand_count; i++)
 		if (insn->operand[i].kind == X86_OPND_MEM)
 			return true;
 	return false;
-}
-
-static uint64_t segment_base(const struct generator *g, unsigned seg)
-{
-	if (!g->data->wide)
-		return 0;
-	return seg == X86_FS ? g->test->in.fs_base : seg == X86_GS ? g->test->in.gs_base : 0;
 }
 
 /* Gathers: small indices of both widths around the base. */
@@ -218,9 +236,10 @@ static void small_indices(struct generator *g, unsigned reg)
 static void aim(struct generator *g, uint64_t target)
 {
 	struct instance *instance = &g->test->instance;
-	const struct x86_mem *mem = &instance->insn.mem;
+	const struct x86_insn *insn = &instance->insn;
+	const struct x86_mem *mem = &insn->mem;
 	uint64_t *gpr = g->test->in.gpr;
-	uint64_t offset = target - segment_base(g, mem->seg);
+	uint64_t offset = target - segment_base(&g->test->in, insn);
 	bool index = mem->index != X86_REG_NONE && !(instance->insn.prefixes & X86_PFX_VSIB);
 	uint64_t rest = index ? gpr[mem->index] * mem->scale : 0;
 
@@ -284,7 +303,7 @@ static void place_memory_operand(struct generator *g)
 		g->target &= ~15ull;
 	if (is_moffs(instance)) {
 		if (insn->addrsize == (g->data->wide ? 8 : 4))
-			encode_set_moffs(instance, g->target - segment_base(g, insn->mem.seg));
+			encode_set_moffs(instance, g->target - segment_base(&g->test->in, insn));
 	} else {
 		aim(g, g->target);
 	}
@@ -362,7 +381,7 @@ static void prepare_branch(struct generator *g)
 	else if (instance->insn.operand[0].kind == X86_OPND_MEM)
 		poke(g->data, g->target, &target, 8);
 	else if (has_long_displacement(&instance->insn))
-		encode_set_last(instance, 4, target - next);
+		encode_set_last(instance, instance->insn.opsize == 2 ? 2 : 4, target - next);
 	if (instance->insn.op == X86_RET)
 		poke(g->data, g->test->in.gpr[X86_RSP], &target, 8);
 }
@@ -373,7 +392,7 @@ static void prepare_string(struct generator *g)
 	uint64_t *gpr = g->test->in.gpr;
 	bool low = g->data->wide && insn->addrsize < 8; /* upper halves don't count */
 
-	gpr[X86_RSI] = pick_address(g, insn->opsize, low) - segment_base(g, insn->mem.seg);
+	gpr[X86_RSI] = pick_address(g, insn->opsize, low) - segment_base(&g->test->in, insn);
 	gpr[X86_RDI] = pick_address(g, insn->opsize, low);
 	if (low && random_chance(g->random, 2)) {
 		gpr[X86_RSI] |= random_next(g->random) << 32;
@@ -395,32 +414,49 @@ static void prepare_string(struct generator *g)
 	}
 }
 
+static bool addresses_by(const struct x86_insn *insn, unsigned reg)
+{
+	return has_memory(insn) && (insn->mem.base == reg || insn->mem.index == reg);
+}
+
 static void prepare_compare_exchange(struct generator *g)
 {
 	uint64_t *gpr = g->test->in.gpr;
+	const struct x86_insn *insn = &g->test->instance.insn;
 	unsigned size = g->test->instance.insn.op == X86_CMPXCHG8B ? 4 : 8;
 
-	if (random_chance(g->random, 2))
+	if (random_chance(g->random, 2) || addresses_by(insn, X86_RAX) || addresses_by(insn, X86_RDX))
 		return;
-	if (g->test->instance.insn.op == X86_CMPXCHG) {
+	if (insn->op == X86_CMPXCHG) {
 		gpr[X86_RAX] = operand_value(g, 0);
 		return;
 	}
-	/* Addressing through rAX or rDX is lost then; the case is one of a fault. */
 	gpr[X86_RAX] = peek(g->data, g->target, size);
 	gpr[X86_RDX] = peek(g->data, g->target + size, size);
 }
 
+#define MXCSR_MM (1u << 17) /* AMD only */
+
 /* A valid image more often than not. */
 static void prepare_restore(struct generator *g)
 {
+	const struct x86_insn *insn = &g->test->instance.insn;
 	struct xsave_image image;
 	uint64_t *gpr = g->test->in.gpr;
 
+	if (addresses_by(insn, X86_RAX) || addresses_by(insn, X86_RDX)) {
+		g->target = 0;
+	} else if (g->target) {
+		/* Whether parts in their initial state are accessed differs: all there or nothing. */
+		g->target = LOW_DATA + 1024 + (random_below(g->random, 8192) & ~63ull);
+		if (random_chance(g->random, 8))
+			g->target += 1 + random_below(g->random, 63);
+		aim(g, g->target);
+	}
+	/* Only what the guest has too. */
 	set_low_bits(&gpr[X86_RAX], 4, gpr[X86_RAX] & 7);
 	set_low_bits(&gpr[X86_RDX], 4, 0);
-	g->target &= ~63ull;
-	aim(g, g->target);
+	g->test->in.rflags &= ~(uint64_t)X86_FLAG_AC; /* AMD: #AC instead of #GP */
 	memcpy(&image, &g->test->in.x, sizeof(image));
 	random_fill(g->random, image.xmm, sizeof(image.xmm));
 	random_fill(g->random, image.ymmh, sizeof(image.ymmh));
@@ -431,9 +467,9 @@ static void prepare_restore(struct generator *g)
 	image.xstate_bv = random_next(g->random) & 7;
 	image.mxcsr &= 0xffff;
 	if (random_chance(g->random, 16))
-		image.mxcsr |= 1u << random_below(g->random, 32);
+		image.mxcsr |= 1u << random_below(g->random, 32) & ~MXCSR_MM;
 	if (random_chance(g->random, 16))
-		image.xstate_bv |= 1ull << random_below(g->random, 64);
+		image.xstate_bv |= 1ull << (20 + random_below(g->random, 44)); /* nobody's */
 	if (random_chance(g->random, 16))
 		image.xcomp_bv = 1ull << random_below(g->random, 62);
 	poke(g->data, g->target, &image, sizeof(image));
@@ -463,14 +499,15 @@ static void prepare_popf(struct generator *g)
 
 static void prepare(struct generator *g)
 {
+	const struct x86_insn *insn = &g->test->instance.insn;
 	uint64_t *gpr = g->test->in.gpr;
 	uint32_t mxcsr;
 	uint64_t *bit;
 
-	switch (g->test->instance.insn.op) {
+	switch (insn->op) {
 	case X86_DIV:
 	case X86_IDIV:
-		prepare_divide(g, g->test->instance.insn.op == X86_IDIV);
+		prepare_divide(g, insn->op == X86_IDIV);
 		break;
 	case X86_JMP:
 	case X86_CALL:
@@ -493,23 +530,25 @@ static void prepare(struct generator *g)
 		prepare_string(g);
 		break;
 	case X86_XLAT:
-		gpr[X86_RBX] = pick_address(g, 1, g->test->instance.insn.addrsize < 8) -
-			       segment_base(g, g->test->instance.insn.mem.seg) -
+		gpr[X86_RBX] = pick_address(g, 1, insn->addrsize < 8) -
+			       segment_base(&g->test->in, insn) -
 			       (gpr[X86_RAX] & 0xff);
 		break;
 	case X86_MASKMOVQ:
 	case X86_MASKMOVDQU:
 	case X86_VMASKMOVDQU:
-		gpr[X86_RDI] = pick_address(g, 16, g->test->instance.insn.addrsize < 8) -
-			       segment_base(g, g->test->instance.insn.mem.seg);
+		/* Whether bytes that are masked off fault is the processor's choice. */
+		gpr[X86_RDI] = LOW_DATA + 1024 + random_below(g->random, 4096) -
+			       segment_base(&g->test->in, insn);
 		break;
 	case X86_BT:
 	case X86_BTS:
 	case X86_BTR:
 	case X86_BTC:
 		bit = register_operand(g, 1);
-		if (bit && !random_chance(g->random, 8))
-			set_low_bits(bit, g->test->instance.insn.operand[1].size,
+		if (bit && !random_chance(g->random, 8) &&
+		    !addresses_by(&g->test->instance.insn, insn->operand[1].reg))
+			set_low_bits(bit, insn->operand[1].size,
 				     random_below(g->random, 2048) - 1024);
 		break;
 	case X86_CMPXCHG:
@@ -528,13 +567,14 @@ static void prepare(struct generator *g)
 		break;
 	case X86_LDMXCSR:
 	case X86_VLDMXCSR:
-		mxcsr = (uint32_t)random_next(g->random) & (random_chance(g->random, 8) ? ~0u : 0xffffu);
+		mxcsr = (uint32_t)random_next(g->random) & (random_chance(g->random, 8) ? ~MXCSR_MM : 0xffffu);
 		poke(g->data, g->target, &mxcsr, 4);
 		break;
 	case X86_XSAVE:
 	case X86_XSAVEOPT:
 	case X86_XSAVEC:
 	case X86_XRSTOR:
+	case X86_FXSAVE:
 	case X86_FXRSTOR:
 		prepare_restore(g);
 		break;
@@ -576,6 +616,8 @@ void generate_case(const struct form *form, struct random *random, struct data *
 	fill_vectors(&g);
 	place_memory_operand(&g);
 	prepare(&g);
+	if (masks_elements(test->instance.insn.op))
+		test->in.rflags &= ~(uint64_t)X86_FLAG_AC; /* differs as well */
 	if (!data->wide)
 		narrow_registers(&test->in);
 	test->in.rip = data->code_base + test->code_offset;

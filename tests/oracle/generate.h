@@ -23,6 +23,8 @@ struct test_case {
 };
 
 void generate_case(const struct form *form, struct random *random, struct data *data, struct test_case *test);
+/* The linear address of the memory operand. */
+uint64_t operand_address(const struct test_case *test);
 /* Offset of an address in the data pages, or -1. */
 int64_t data_offset(const struct data *data, uint64_t address);
 /* New contents for all data pages. */

@@ -110,10 +110,10 @@ static bool map_data(uint64_t address, int fd)
 			 CODE_SIZE + DATA_WRITABLE);
 }
 
-/* `jmp *(%rip)` and the address, for each of the two returns: where 32-bit code leaves to. */
+/* `jmp *2(%rip)` and the address, for each of the two returns: where 32-bit code leaves to. */
 static bool map_low_return(void)
 {
-	static const uint8_t jump[] = {0xff, 0x25, 0, 0, 0, 0};
+	static const uint8_t jump[8] = {0xff, 0x25, 2, 0, 0, 0}; /* aligned, in case AC is set */
 	char *const targets[] = {native_return, native_return_taken};
 	uint8_t *page = mmap((void *)LOW_RETURN, PAGE_SIZE, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);

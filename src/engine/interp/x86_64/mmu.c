@@ -481,7 +481,7 @@ gva_t cpu_linear(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len, b
 
 		if (offset <= segment->limit || last > top)
 			segment_fault(cpu, seg);
-	} else if (last > segment->limit && !(segment->limit == 0xffffffffu && len)) {
+	} else if (last > segment->limit) {
 		segment_fault(cpu, seg);
 	}
 	return (segment->base + offset) & 0xffffffffull;

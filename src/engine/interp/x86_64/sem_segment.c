@@ -260,7 +260,8 @@ static void sem_arpl(struct cpu *cpu, const struct x86_insn *insn)
 
 	if (!protected_mode(cpu))
 		raise_exception(cpu, X86_EXC_UD);
-	dst = sem_read_for_write(cpu, insn, 0);
+	/* A destination that needs no change need not be writable. */
+	dst = sem_read(cpu, insn, 0);
 	src = sem_read(cpu, insn, 1);
 	if ((dst & 3) < (src & 3)) {
 		sem_write(cpu, insn, 0, (dst & ~3ull) | (src & 3));

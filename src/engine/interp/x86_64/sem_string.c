@@ -246,9 +246,8 @@ static uint64_t compare_span(struct string *string, uint64_t value, const uint8_
 
 static void element_cmps(struct cpu *cpu, const struct x86_insn *insn, struct string *string)
 {
-	/* In this order, when both fault: Zen reads ES:rDI first. */
-	uint64_t b = sem_load_int(cpu, X86_ES, dest_offset(cpu, string), string->size);
 	uint64_t a = sem_load_int(cpu, insn->mem.seg, source_offset(cpu, string), string->size);
+	uint64_t b = sem_load_int(cpu, X86_ES, dest_offset(cpu, string), string->size);
 
 	compare(string, a, b);
 }
@@ -258,11 +257,11 @@ static uint64_t bulk_cmps(struct cpu *cpu, const struct x86_insn *insn, struct s
 {
 	void *from, *with;
 
-	with = span(cpu, string, X86_ES, dest_offset(cpu, string), false, &count);
-	if (!with)
-		return 0;
 	from = span(cpu, string, insn->mem.seg, source_offset(cpu, string), false, &count);
 	if (!from)
+		return 0;
+	with = span(cpu, string, X86_ES, dest_offset(cpu, string), false, &count);
+	if (!with)
 		return 0;
 	return compare_span(string, 0, from, with, count);
 }
