@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#define USER_SPACE_END 0x7ffffffff000ull
+
 struct report {
 	FILE *out;
 	unsigned count;
@@ -124,8 +126,8 @@ static void compare_outcome(struct report *report, const struct x86_insn *insn, 
 	      ~0ull);
 	if (!native->fault || !guest->fault || native->vector != guest->vector)
 		return;
-	/* Linux reports every fault on a kernel address as one of protection. */
-	hidden = native->vector == 14 && native->cr2 >> 63 ? 1 : 0;
+	/* Linux reports every fault outside of user space as one of protection. */
+	hidden = native->vector == X86_EXC_PF && native->cr2 >= USER_SPACE_END ? 1 : 0;
 	check(report, "error", native->error | hidden, guest->error | hidden, 0);
 	check(report, "cr2", native->cr2 & precision, guest->cr2 & precision, 0);
 }

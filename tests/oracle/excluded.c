@@ -103,10 +103,20 @@ uint64_t fault_address_slack(const struct x86_insn *insn)
 
 bool fault_order_differs(const struct x86_insn *insn, unsigned a, unsigned b)
 {
-	/* Which operand is read first depends on the maker, and on REP. */
-	if (insn->op == X86_CMPS)
+	switch (insn->op) {
+	case X86_CMPS: /* which operand is read first depends on the maker, and on REP */
+	case X86_CALL: /* the push or the target */
 		return true;
-	return is_save_area(insn->op) && (a == X86_EXC_GP || a == X86_EXC_PF) &&
+	case X86_BT: /* far outside of the operand: what of the address is checked */
+	case X86_BTS:
+	case X86_BTR:
+	case X86_BTC:
+		break;
+	default:
+		if (!is_save_area(insn->op))
+			return false;
+	}
+	return (a == X86_EXC_GP || a == X86_EXC_PF) &&
 	       (b == X86_EXC_GP || b == X86_EXC_PF);
 }
 

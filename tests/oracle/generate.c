@@ -344,12 +344,18 @@ static uint64_t operand_value(struct generator *g, unsigned opn)
 	return operand->kind == X86_OPND_MEM ? peek(g->data, g->target, operand->size & 15) : 0;
 }
 
+static bool addresses_by(const struct x86_insn *insn, unsigned reg)
+{
+	return has_memory(insn) && (insn->mem.base == reg || insn->mem.index == reg);
+}
+
 static void prepare_divide(struct generator *g, bool is_signed)
 {
 	unsigned size = g->test->instance.insn.operand[0].size;
 	uint64_t *rax = &g->test->in.gpr[X86_RAX], *rdx = &g->test->in.gpr[X86_RDX];
 
-	if (random_chance(g->random, 4))
+	if (random_chance(g->random, 4) || addresses_by(&g->test->instance.insn, X86_RDX) ||
+	    addresses_by(&g->test->instance.insn, X86_RAX))
 		return;
 	if (size == 1) {
 		*rax = random_chance(g->random, 2) ? *rax & ~0xff00ull : *rax & ~0xf000ull;
@@ -412,11 +418,6 @@ static void prepare_string(struct generator *g)
 		poke(g->data, gpr[X86_RDI] - 8, same, sizeof(same));
 		poke(g->data, gpr[X86_RSI] - 8, same, sizeof(same));
 	}
-}
-
-static bool addresses_by(const struct x86_insn *insn, unsigned reg)
-{
-	return has_memory(insn) && (insn->mem.base == reg || insn->mem.index == reg);
 }
 
 static void prepare_compare_exchange(struct generator *g)

@@ -176,7 +176,8 @@ static void sem_bextr(struct cpu *cpu, const struct x86_insn *insn)
 	if (length < 64)
 		value &= (1ull << length) - 1;
 	sem_write(cpu, insn, 0, value);
-	sem_set_flags(cpu, X86_FLAGS_STATUS, value ? 0 : X86_FLAG_ZF);
+	sem_set_flags(cpu, X86_FLAGS_STATUS,
+		      (flags_logic(insn->operand[0].size, value) & ~X86_FLAG_SF) | X86_FLAG_AF);
 }
 
 /* BLSI, BLSMSK, BLSR: carry says that the source was (BLSI: was not) zero. */
