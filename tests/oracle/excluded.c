@@ -61,6 +61,21 @@ const char *excluded_reason(unsigned op)
 	return NULL;
 }
 
+bool alignment_differs(const struct x86_insn *insn)
+{
+	switch (insn->op) {
+	case X86_SHA1MSG1:
+	case X86_SHA1MSG2:
+	case X86_SHA1NEXTE:
+	case X86_SHA1RNDS4:
+	case X86_SHA256MSG1:
+	case X86_SHA256MSG2:
+	case X86_SHA256RNDS2:
+		return insn->operand[1].kind == X86_OPND_MEM;
+	}
+	return false;
+}
+
 bool masks_elements(unsigned op)
 {
 	switch (op) {
@@ -74,6 +89,11 @@ bool masks_elements(unsigned op)
 		return true;
 	}
 	return false;
+}
+
+static bool is_memory_fault(unsigned vector)
+{
+	return vector == X86_EXC_SS || vector == X86_EXC_GP || vector == X86_EXC_PF || vector == X86_EXC_AC;
 }
 
 static bool is_save_area(unsigned op)
@@ -106,8 +126,8 @@ bool fault_order_differs(const struct x86_insn *insn, unsigned a, unsigned b)
 	switch (insn->op) {
 	case X86_CMPS: /* which operand is read first depends on the maker, and on REP */
 	case X86_CALL: /* the push or the target */
-		return true;
-	case X86_BT: /* far outside of the operand: what of the address is checked */
+	case X86_PUSH: /* the source or the push */
+	case X86_BT:   /* far outside of the operand: what of the address is checked */
 	case X86_BTS:
 	case X86_BTR:
 	case X86_BTC:
@@ -116,8 +136,7 @@ bool fault_order_differs(const struct x86_insn *insn, unsigned a, unsigned b)
 		if (!is_save_area(insn->op))
 			return false;
 	}
-	return (a == X86_EXC_GP || a == X86_EXC_PF) &&
-	       (b == X86_EXC_GP || b == X86_EXC_PF);
+	return is_memory_fault(a) && is_memory_fault(b);
 }
 
 bool fault_registers_differ(const struct x86_insn *insn)

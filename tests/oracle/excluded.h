@@ -8,6 +8,7 @@
 const char *excluded_reason(unsigned op);
 
 /* Where the manuals leave it to the processor. */
+bool alignment_differs(const struct x86_insn *insn);        /* AMD lets SHA operands lie anywhere */
 bool masks_elements(unsigned op);                           /* some of the operand's bytes are not accessed */
 uint64_t fault_address_slack(const struct x86_insn *insn);  /* bits of the address that #PF names */
 /* Which of two faults comes first. */

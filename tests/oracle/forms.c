@@ -137,6 +137,12 @@ static bool known_encoding(const struct form *form, const struct encoding *encod
 	return !memcmp(&last, encoding, sizeof(last));
 }
 
+/* Of 64-bit operand size by VEX.W: in 32-bit code Intel ignores it, AMD doesn't. */
+static bool ignores_w(unsigned op)
+{
+	return op == X86_VPEXTRD || op == X86_VPINSRD || op == X86_VPCMPESTRI || op == X86_VPCMPESTRM;
+}
+
 /* Encodings that AMD and Intel take differently; we are with Intel. An operand-size prefix before a near
  * branch in 64-bit code (AMD truncates), REP before LOOPE and LOOPNE (AMD makes it the condition),
  * MOVSXD to 16 bits (AMD reads 32), SYSRET in 32-bit code (Intel: #UD), PREFETCH of a register (AMD: #UD). */
@@ -147,6 +153,8 @@ static bool differs_by_maker(const struct encoding *encoding, const struct x86_i
 	if ((insn->op == X86_LOOPE || insn->op == X86_LOOPNE) && repeat)
 		return true;
 	if (insn->op == X86_SYSRET && insn->mode != X86_MODE_64)
+		return true;
+	if (insn->mode != X86_MODE_64 && encoding->w && ignores_w(insn->op))
 		return true;
 	if (insn->op == X86_MOVSXD && insn->opsize == 2)
 		return true;
@@ -211,6 +219,7 @@ static void try_encoding(struct table *table, const struct encoding *encoding)
 		return;
 	form_key_of(&insn, &key);
 	form = find_or_add(table, &key);
+	form->feature = insn.feature;
 	if (known_encoding(form, encoding))
 		return;
 	form->encoding = grow(form->encoding, (form->encoding_count + 1) * sizeof(*encoding));

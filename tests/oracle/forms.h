@@ -32,6 +32,7 @@ struct encoding {
 
 struct form {
 	struct form_key key;
+	uint8_t feature; /* enum x86_feature */
 	enum x86_mode mode;
 	struct encoding *encoding;
 	unsigned encoding_count;

@@ -5,7 +5,6 @@
 #include <string.h>
 
 struct generator {
-	const struct form *form;
 	struct random *random;
 	struct data *data;
 	struct test_case *test;
@@ -91,7 +90,7 @@ static uint64_t pick_address(struct generator *g, unsigned size, bool low)
 
 	low |= !g->data->wide;
 	if (!low && random_chance(g->random, 200))
-		return 1ull << 47 | offset; /* not canonical */
+		return 1ull << 62 | offset; /* not canonical */
 	if (low || random_chance(g->random, 2))
 		return LOW_DATA + offset;
 	return g->data->code_base + HIGH_DATA_DELTA + offset;
@@ -266,22 +265,6 @@ static bool is_moffs(const struct instance *instance)
 	       !(instance->insn.prefixes & X86_PFX_VEX);
 }
 
-/* AMD lets the operand of SHA instructions lie anywhere, Intel does not. */
-static bool alignment_differs(unsigned op)
-{
-	switch (op) {
-	case X86_SHA1MSG1:
-	case X86_SHA1MSG2:
-	case X86_SHA1NEXTE:
-	case X86_SHA1RNDS4:
-	case X86_SHA256MSG1:
-	case X86_SHA256MSG2:
-	case X86_SHA256RNDS2:
-		return true;
-	}
-	return false;
-}
-
 static void place_memory_operand(struct generator *g)
 {
 	struct instance *instance = &g->test->instance;
@@ -299,7 +282,7 @@ static void place_memory_operand(struct generator *g)
 	} else {
 		g->target = pick_address(g, size, low);
 	}
-	if (alignment_differs(insn->op))
+	if (alignment_differs(insn))
 		g->target &= ~15ull;
 	if (is_moffs(instance)) {
 		if (insn->addrsize == (g->data->wide ? 8 : 4))
@@ -604,9 +587,22 @@ static void narrow_registers(struct machine *in)
 	memset(in->x.ymmh[8], 0, 8 * 16);
 }
 
-void generate_case(const struct form *form, struct random *random, struct data *data, struct test_case *test)
+/* Nothing of this program is mapped below, but what machine.h lists. */
+#define SAFE_BELOW 0x500000000000ull
+
+/* Whether the memory operand keeps clear of this program's own memory. */
+static bool is_safe(const struct data *data, const struct test_case *test)
 {
-	struct generator g = {.form = form, .random = random, .data = data, .test = test};
+	uint64_t address = operand_address(test);
+
+	return !has_memory(&test->instance.insn) || address < SAFE_BELOW ||
+	       address >> 47 || data_offset(data, address + 64) >= 0 || data_offset(data, address - 64) >= 0;
+}
+
+static void generate_once(const struct form *form, struct random *random, struct data *data,
+			  struct test_case *test)
+{
+	struct generator g = {.random = random, .data = data, .test = test};
 	uint64_t fs_base = test->in.fs_base;
 
 	encode_random(form, random, &test->instance);
@@ -622,4 +618,11 @@ void generate_case(const struct form *form, struct random *random, struct data *
 	if (!data->wide)
 		narrow_registers(&test->in);
 	test->in.rip = data->code_base + test->code_offset;
+}
+
+void generate_case(const struct form *form, struct random *random, struct data *data, struct test_case *test)
+{
+	do
+		generate_once(form, random, data, test);
+	while (!is_safe(data, test));
 }

@@ -101,7 +101,9 @@ static unsigned run_case(struct oracle *oracle, const struct test_case *test, bo
 	unsigned differences;
 	bool caught;
 
-	*ran = true;
+	*ran = !alignment_differs(insn) || !(operand_address(test) & 15);
+	if (!*ran)
+		return 0;
 	guest_place(oracle->guest, test->instance.bytes, insn->length, test->code_offset);
 	guest_run(oracle->guest, way, &test->in, &guest.machine, &guest.outcome);
 	caught = native_place(test->instance.bytes, insn->length, test->code_offset, guest.machine.rip);
@@ -186,7 +188,7 @@ static bool touches_selectors(const struct form *form)
 /* Why a form is not run, or NULL. */
 static const char *skip_reason(const struct oracle *oracle, const struct form *form)
 {
-	enum x86_feature feature = x86_op_feature(form->key.op);
+	enum x86_feature feature = form->feature;
 
 	if (touches_selectors(form))
 		return "loads selectors of the host's own descriptor tables";
