@@ -552,7 +552,7 @@ static void prepare(struct generator *g)
 	case X86_LDMXCSR:
 	case X86_VLDMXCSR:
 		mxcsr = (uint32_t)random_next(g->random) & (random_chance(g->random, 8) ? ~MXCSR_MM : 0xffffu);
-		poke(g->data, g->target, &mxcsr, 4);
+		poke(g->data, operand_address(g->test), &mxcsr, 4);
 		break;
 	case X86_XSAVE:
 	case X86_XSAVEOPT:
