@@ -1,5 +1,6 @@
-/* What the native oracle can't run: integer instructions in real and virtual-8086 mode, with 16-bit stacks and
- * addresses, and port strings. Each test runs a few bytes of code on a bare interpreter vcpu.
+/* What the native oracle can't run: integer instructions in real and virtual-8086 mode, with 16-bit
+ * stacks and addresses, and port strings. Each test runs a few bytes of code on a bare interpreter
+ * vcpu.
  */
 #include "arch/x86_64/cpuid.h"
 #include "core/vm.h"
@@ -12,7 +13,7 @@
 #include <cmocka.h>
 
 #define RAM_SIZE MIB(1)
-#define CODE     0x8000u
+#define CODE	 0x8000u
 
 struct fixture {
 	uint8_t *ram;
@@ -92,8 +93,7 @@ static int step(struct fixture *f, const void *bytes, size_t length)
 	return cpu->leave == LEAVE_EXCEPTION ? cpu->event.vector : -2;
 }
 
-#define STEP(f, ...)                                                                               \
-	step(f, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
+#define STEP(f, ...) step(f, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 
 static uint16_t word_at(const struct fixture *f, unsigned address)
 {
@@ -179,7 +179,8 @@ static void test_popf_real_mode(void **state)
 
 	put_word(f, 0x7000, 0xffff & ~X86_FLAG_TF);
 	assert_int_equal(STEP(f, 0x9d), -1);
-	assert_int_equal(cpu_rflags(f->cpu) & 0xffff, 0x7ed7); /* IOPL and IF too; bits 15, 5, 3 stay clear */
+	assert_int_equal(cpu_rflags(f->cpu) & 0xffff,
+			 0x7ed7); /* IOPL and IF too; bits 15, 5, 3 stay clear */
 }
 
 static void test_vm86_needs_iopl(void **state)
@@ -321,7 +322,8 @@ static void test_outsb_backwards(void **state)
 static void test_in_out_widths(void **state)
 {
 	struct fixture *f = *state;
-	static const uint8_t code[] = {0xe4, 0x60, 0x66, 0xed, 0xf4}; /* in al, 0x60; in eax, dx; hlt */
+	static const uint8_t code[] = {0xe4, 0x60, 0x66, 0xed,
+				       0xf4}; /* in al, 0x60; in eax, dx; hlt */
 
 	f->cpu->s.gpr[X86_RAX] = 0x1122334455667788;
 	f->cpu->s.gpr[X86_RDX] = 0xcf8;
@@ -371,20 +373,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_push_wraps_sp),
-		TEST(test_pusha_popa),
-		TEST(test_enter_leave),
-		TEST(test_pop_segment),
-		TEST(test_popf_real_mode),
-		TEST(test_vm86_needs_iopl),
-		TEST(test_vme_virtual_interrupt_flag),
-		TEST(test_movs_wraps_16_bit_offsets),
-		TEST(test_long_rep_goes_in_pieces),
-		TEST(test_rep_insw_reads_each_word_once),
-		TEST(test_outsb_backwards),
-		TEST(test_in_out_widths),
-		TEST(test_branch_truncates_ip),
-		TEST(test_loop_uses_address_size),
+	    TEST(test_push_wraps_sp),
+	    TEST(test_pusha_popa),
+	    TEST(test_enter_leave),
+	    TEST(test_pop_segment),
+	    TEST(test_popf_real_mode),
+	    TEST(test_vm86_needs_iopl),
+	    TEST(test_vme_virtual_interrupt_flag),
+	    TEST(test_movs_wraps_16_bit_offsets),
+	    TEST(test_long_rep_goes_in_pieces),
+	    TEST(test_rep_insw_reads_each_word_once),
+	    TEST(test_outsb_backwards),
+	    TEST(test_in_out_widths),
+	    TEST(test_branch_truncates_ip),
+	    TEST(test_loop_uses_address_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,8 @@ struct report {
 	unsigned count;
 };
 
-static void differ(struct report *report, const char *what, uint64_t native, uint64_t guest, uint64_t before)
+static void differ(struct report *report, const char *what, uint64_t native, uint64_t guest,
+		   uint64_t before)
 {
 	report->count++;
 	if (report->out)
@@ -20,14 +21,16 @@ static void differ(struct report *report, const char *what, uint64_t native, uin
 			(unsigned long)native, (unsigned long)guest, (unsigned long)before);
 }
 
-static void check(struct report *report, const char *what, uint64_t native, uint64_t guest, uint64_t before)
+static void check(struct report *report, const char *what, uint64_t native, uint64_t guest,
+		  uint64_t before)
 {
 	if (native != guest)
 		differ(report, what, native, guest, before);
 }
 
-static void check_bytes(struct report *report, const char *what, unsigned index, const uint8_t *native,
-			const uint8_t *guest, const uint8_t *before, unsigned size)
+static void check_bytes(struct report *report, const char *what, unsigned index,
+			const uint8_t *native, const uint8_t *guest, const uint8_t *before,
+			unsigned size)
 {
 	report->count++;
 	if (!report->out)
@@ -36,7 +39,10 @@ static void check_bytes(struct report *report, const char *what, unsigned index,
 	for (unsigned side = 0; side < 3; side++) {
 		const uint8_t *bytes = side == 0 ? native : side == 1 ? guest : before;
 
-		fprintf(report->out, "%s ", side == 0 ? " native" : side == 1 ? "  interp" : "  before");
+		fprintf(report->out, "%s ",
+			side == 0   ? " native"
+			: side == 1 ? "  interp"
+				    : "  before");
 		for (unsigned i = size; i-- > 0;)
 			fprintf(report->out, "%02x", bytes[i]);
 	}
@@ -79,8 +85,9 @@ static bool near_extended(const uint8_t *a, const uint8_t *b)
 
 /* ---- state ---- */
 
-static void compare_x87(struct report *report, const struct x86_insn *insn, const struct xsave_image *before,
-			const struct xsave_image *native, const struct xsave_image *guest)
+static void compare_x87(struct report *report, const struct x86_insn *insn,
+			const struct xsave_image *before, const struct xsave_image *native,
+			const struct xsave_image *guest)
 {
 	bool rough = approximate(insn->op) == APPROXIMATE_X87;
 	uint16_t status = rough ? (uint16_t)~0x220u : 0xffff; /* but C1 and PE */
@@ -92,7 +99,8 @@ static void compare_x87(struct report *report, const struct x86_insn *insn, cons
 		if (!memcmp(native->st[i], guest->st[i], 10))
 			continue;
 		if (!rough || !near_extended(native->st[i], guest->st[i]))
-			check_bytes(report, "st", i, native->st[i], guest->st[i], before->st[i], 10);
+			check_bytes(report, "st", i, native->st[i], guest->st[i], before->st[i],
+				    10);
 	}
 }
 
@@ -106,24 +114,26 @@ static void compare_vectors(struct report *report, const struct x86_insn *insn,
 	for (unsigned i = 0; i < 16; i++) {
 		if (memcmp(native->xmm[i], guest->xmm[i], 16) &&
 		    !(rough && near_singles(native->xmm[i], guest->xmm[i], 16)))
-			check_bytes(report, "xmm", i, native->xmm[i], guest->xmm[i], before->xmm[i], 16);
+			check_bytes(report, "xmm", i, native->xmm[i], guest->xmm[i], before->xmm[i],
+				    16);
 		if (memcmp(native->ymmh[i], guest->ymmh[i], 16) &&
 		    !(rough && near_singles(native->ymmh[i], guest->ymmh[i], 16)))
-			check_bytes(report, "ymmh", i, native->ymmh[i], guest->ymmh[i], before->ymmh[i],
-				    16);
+			check_bytes(report, "ymmh", i, native->ymmh[i], guest->ymmh[i],
+				    before->ymmh[i], 16);
 	}
 }
 
-static void compare_outcome(struct report *report, const struct x86_insn *insn, const struct outcome *native,
-			    const struct outcome *guest)
+static void compare_outcome(struct report *report, const struct x86_insn *insn,
+			    const struct outcome *native, const struct outcome *guest)
 {
 	uint64_t precision = ~fault_address_slack(insn);
 	uint64_t hidden;
 
-	if (native->fault && guest->fault && fault_order_differs(insn, native->vector, guest->vector))
+	if (native->fault && guest->fault &&
+	    fault_order_differs(insn, native->vector, guest->vector))
 		return;
-	check(report, "fault", native->fault ? native->vector : ~0ull, guest->fault ? guest->vector : ~0ull,
-	      ~0ull);
+	check(report, "fault", native->fault ? native->vector : ~0ull,
+	      guest->fault ? guest->vector : ~0ull, ~0ull);
 	if (!native->fault || !guest->fault || native->vector != guest->vector)
 		return;
 	/* Linux reports every fault outside of user space as one of protection. */
@@ -132,11 +142,13 @@ static void compare_outcome(struct report *report, const struct x86_insn *insn, 
 	check(report, "cr2", native->cr2 & precision, guest->cr2 & precision, 0);
 }
 
-unsigned compare_results(const struct x86_insn *insn, const struct machine *in, const struct result *native,
-			 const struct result *guest, uint64_t flags, FILE *out)
+unsigned compare_results(const struct x86_insn *insn, const struct machine *in,
+			 const struct result *native, const struct result *guest, uint64_t flags,
+			 FILE *out)
 {
-	static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-					      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+	static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+					      "rsi", "rdi", "r8",  "r9",  "r10", "r11",
+					      "r12", "r13", "r14", "r15"};
 	const struct machine *n = &native->machine, *g = &guest->machine;
 	struct report report = {.out = out};
 

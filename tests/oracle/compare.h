@@ -11,10 +11,11 @@ struct result {
 	struct outcome outcome;
 };
 
-/* flags: the RFLAGS bits that the instruction defines. Writes one line a difference to out (if not NULL) and
- * returns how many there are. */
-unsigned compare_results(const struct x86_insn *insn, const struct machine *in, const struct result *native,
-			 const struct result *guest, uint64_t flags, FILE *out);
+/* flags: the RFLAGS bits that the instruction defines. Writes one line a difference to out (if not
+ * NULL) and returns how many there are. */
+unsigned compare_results(const struct x86_insn *insn, const struct machine *in,
+			 const struct result *native, const struct result *guest, uint64_t flags,
+			 FILE *out);
 /* The same for the data pages. */
 unsigned compare_data(const uint8_t *native, const uint8_t *guest, FILE *out);
 

@@ -19,7 +19,8 @@ struct extension {
 	unsigned vvvv;
 };
 
-static void put_vex(struct writer *writer, const struct encoding *encoding, const struct extension *e)
+static void put_vex(struct writer *writer, const struct encoding *encoding,
+		    const struct extension *e)
 {
 	unsigned last = (~e->vvvv & 15u) << 3 | encoding->l << 2 | encoding->pp;
 
@@ -29,18 +30,20 @@ static void put_vex(struct writer *writer, const struct encoding *encoding, cons
 		return;
 	}
 	put(writer, 0xc4);
-	put(writer, (e->r ? 0u : 0x80u) | (e->x ? 0u : 0x40u) | (e->b ? 0u : 0x20u) | encoding->map);
+	put(writer,
+	    (e->r ? 0u : 0x80u) | (e->x ? 0u : 0x40u) | (e->b ? 0u : 0x20u) | encoding->map);
 	put(writer, (encoding->w ? 0x80u : 0u) | last);
 }
 
-static void put_opcode(struct writer *writer, const struct encoding *encoding, const struct extension *e)
+static void put_opcode(struct writer *writer, const struct encoding *encoding,
+		       const struct extension *e)
 {
 	if (encoding->vex) {
 		put_vex(writer, encoding, e);
 	} else {
 		if (encoding->w || e->r || e->x || e->b || e->force)
 			put(writer, 0x40u | (unsigned)encoding->w << 3 | (unsigned)e->r << 2 |
-					    (unsigned)e->x << 1 | e->b);
+					(unsigned)e->x << 1 | e->b);
 		if (encoding->map)
 			put(writer, 0x0f);
 		if (encoding->map >= 2)
@@ -77,7 +80,8 @@ static void put_optional_prefixes(struct writer *writer, enum x86_mode mode, str
 		put(writer, segments[random_below(random, wide ? 8 : 4)]);
 }
 
-static void put_modrm(struct instance *instance, struct writer *writer, unsigned modrm, struct random *random)
+static void put_modrm(struct instance *instance, struct writer *writer, unsigned modrm,
+		      struct random *random)
 {
 	unsigned mod = modrm >> 6, rm = modrm & 7, sib;
 
@@ -145,7 +149,8 @@ static bool attempt(const struct encoding *encoding, const struct form *form, st
 
 void encode_random(const struct form *form, struct random *random, struct instance *instance)
 {
-	const struct encoding *encoding = &form->encoding[random_below(random, form->encoding_count)];
+	const struct encoding *encoding =
+	    &form->encoding[random_below(random, form->encoding_count)];
 
 	for (unsigned i = 0; i < 6; i++)
 		if (attempt(encoding, form, random, 0, instance))

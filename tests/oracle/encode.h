@@ -1,6 +1,7 @@
 /* Instances of an encoding: bytes with random registers, addressing, displacements and immediates.
  *
- * Example: `if (encode_random(&form, &random, &instance)) run(instance.bytes, instance.insn.length);`
+ * Example: `if (encode_random(&form, &random, &instance)) run(instance.bytes,
+ * instance.insn.length);`
  */
 #ifndef TESTS_ORACLE_ENCODE_H
 #define TESTS_ORACLE_ENCODE_H

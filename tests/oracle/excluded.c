@@ -4,7 +4,7 @@
 #include "arch/x86_64/state.h"
 
 #define SELECTORS "loads selectors of the host's own descriptor tables"
-#define KERNEL    "enters the host's kernel"
+#define KERNEL	  "enters the host's kernel"
 #define IDENTITY  "tells which processor this is, or the time"
 #define EMULATED  "emulated by the host's kernel (UMIP)"
 
@@ -12,45 +12,45 @@ static const struct {
 	uint16_t op;
 	const char *reason;
 } excluded[] = {
-	{X86_SYSCALL, KERNEL},
-	{X86_SYSENTER, KERNEL},
-	{X86_INT, KERNEL},
-	{X86_INT1, KERNEL},
-	{X86_INT3, KERNEL},
-	{X86_INTO, KERNEL},
-	{X86_IRET, SELECTORS},
-	{X86_JMP_FAR, SELECTORS},
-	{X86_CALL_FAR, SELECTORS},
-	{X86_RET_FAR, SELECTORS},
-	{X86_MOV_SEG, SELECTORS},
-	{X86_LDS, SELECTORS},
-	{X86_LES, SELECTORS},
-	{X86_LSS, SELECTORS},
-	{X86_LFS, SELECTORS},
-	{X86_LGS, SELECTORS},
-	{X86_LAR, SELECTORS},
-	{X86_LSL, SELECTORS},
-	{X86_VERR, SELECTORS},
-	{X86_VERW, SELECTORS},
-	{X86_SGDT, EMULATED},
-	{X86_SIDT, EMULATED},
-	{X86_SLDT, EMULATED},
-	{X86_SMSW, EMULATED},
-	{X86_STR, EMULATED},
-	{X86_CPUID, IDENTITY},
-	{X86_RDTSC, IDENTITY},
-	{X86_RDTSCP, IDENTITY},
-	{X86_RDPMC, IDENTITY},
-	{X86_RDPID, IDENTITY},
-	{X86_RDRAND, "random"},
-	{X86_RDSEED, "random"},
-	{X86_XGETBV, "the host has more state components enabled"},
-	{X86_RDPKRU, "depends on CR4.PKE"},
-	{X86_WRPKRU, "depends on CR4.PKE"},
-	{X86_VMCALL, "leaves for the hypervisor"},
-	{X86_VMMCALL, "leaves for the hypervisor"},
-	{X86_MONITOR, "privilege depends on the host's MSRs"},
-	{X86_MWAIT, "privilege depends on the host's MSRs"},
+    {X86_SYSCALL, KERNEL},
+    {X86_SYSENTER, KERNEL},
+    {X86_INT, KERNEL},
+    {X86_INT1, KERNEL},
+    {X86_INT3, KERNEL},
+    {X86_INTO, KERNEL},
+    {X86_IRET, SELECTORS},
+    {X86_JMP_FAR, SELECTORS},
+    {X86_CALL_FAR, SELECTORS},
+    {X86_RET_FAR, SELECTORS},
+    {X86_MOV_SEG, SELECTORS},
+    {X86_LDS, SELECTORS},
+    {X86_LES, SELECTORS},
+    {X86_LSS, SELECTORS},
+    {X86_LFS, SELECTORS},
+    {X86_LGS, SELECTORS},
+    {X86_LAR, SELECTORS},
+    {X86_LSL, SELECTORS},
+    {X86_VERR, SELECTORS},
+    {X86_VERW, SELECTORS},
+    {X86_SGDT, EMULATED},
+    {X86_SIDT, EMULATED},
+    {X86_SLDT, EMULATED},
+    {X86_SMSW, EMULATED},
+    {X86_STR, EMULATED},
+    {X86_CPUID, IDENTITY},
+    {X86_RDTSC, IDENTITY},
+    {X86_RDTSCP, IDENTITY},
+    {X86_RDPMC, IDENTITY},
+    {X86_RDPID, IDENTITY},
+    {X86_RDRAND, "random"},
+    {X86_RDSEED, "random"},
+    {X86_XGETBV, "the host has more state components enabled"},
+    {X86_RDPKRU, "depends on CR4.PKE"},
+    {X86_WRPKRU, "depends on CR4.PKE"},
+    {X86_VMCALL, "leaves for the hypervisor"},
+    {X86_VMMCALL, "leaves for the hypervisor"},
+    {X86_MONITOR, "privilege depends on the host's MSRs"},
+    {X86_MWAIT, "privilege depends on the host's MSRs"},
 };
 
 const char *excluded_reason(unsigned op)
@@ -93,7 +93,8 @@ bool masks_elements(unsigned op)
 
 static bool is_memory_fault(unsigned vector)
 {
-	return vector == X86_EXC_SS || vector == X86_EXC_GP || vector == X86_EXC_PF || vector == X86_EXC_AC;
+	return vector == X86_EXC_SS || vector == X86_EXC_GP || vector == X86_EXC_PF ||
+	       vector == X86_EXC_AC;
 }
 
 static bool is_save_area(unsigned op)

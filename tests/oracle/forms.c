@@ -17,7 +17,8 @@ static bool opsize_matters(const struct x86_insn *insn)
 			return false;
 		}
 	}
-	if ((insn->opcode & 0xf8) != 0xd8 || insn->operand_count == 0 || insn->prefixes & X86_PFX_VEX)
+	if ((insn->opcode & 0xf8) != 0xd8 || insn->operand_count == 0 ||
+	    insn->prefixes & X86_PFX_VEX)
 		return true;
 	/* The environment has a 16- and a 32-bit form. */
 	return insn->operand[0].kind != X86_OPND_MEM || insn->operand[0].size > 10;
@@ -42,7 +43,7 @@ void form_key_of(const struct x86_insn *insn, struct form_key *key)
 	for (unsigned i = 0; i < insn->operand_count && i < 4; i++) {
 		key->operand[i].kind = insn->operand[i].kind;
 		key->operand[i].size =
-			(uint8_t)(insn->operand[i].size > 255 ? 255 : insn->operand[i].size);
+		    (uint8_t)(insn->operand[i].size > 255 ? 255 : insn->operand[i].size);
 	}
 }
 
@@ -54,20 +55,19 @@ bool form_key_equal(const struct form_key *a, const struct form_key *b)
 void form_name(const struct form_key *key, char *name, size_t size)
 {
 	static const char *const kinds[] = {
-		[X86_OPND_NONE] = "?",  [X86_OPND_GPR] = "r",   [X86_OPND_MEM] = "m",
-		[X86_OPND_IMM] = "imm", [X86_OPND_IMM2] = "imm", [X86_OPND_REL] = "rel",
-		[X86_OPND_FAR] = "far", [X86_OPND_SEG] = "seg", [X86_OPND_CR] = "cr",
-		[X86_OPND_DR] = "dr",   [X86_OPND_ST] = "st",   [X86_OPND_MMX] = "mmx",
-		[X86_OPND_XMM] = "xmm", [X86_OPND_YMM] = "ymm",
+	    [X86_OPND_NONE] = "?",  [X86_OPND_GPR] = "r",    [X86_OPND_MEM] = "m",
+	    [X86_OPND_IMM] = "imm", [X86_OPND_IMM2] = "imm", [X86_OPND_REL] = "rel",
+	    [X86_OPND_FAR] = "far", [X86_OPND_SEG] = "seg",  [X86_OPND_CR] = "cr",
+	    [X86_OPND_DR] = "dr",   [X86_OPND_ST] = "st",    [X86_OPND_MMX] = "mmx",
+	    [X86_OPND_XMM] = "xmm", [X86_OPND_YMM] = "ymm",
 	};
 	size_t used = 0;
 
 	name[0] = 0;
-	used += (size_t)snprintf(name + used, size - used, "%s%s%s%s.%u",
-				 key->prefixes & X86_PFX_LOCK ? "LOCK " : "",
-				 key->prefixes & X86_PFX_REP ? "REP " : "",
-				 key->prefixes & X86_PFX_REPNE ? "REPNE " : "", x86_op_name(key->op),
-				 key->opsize * 8);
+	used += (size_t)snprintf(
+	    name + used, size - used, "%s%s%s%s.%u", key->prefixes & X86_PFX_LOCK ? "LOCK " : "",
+	    key->prefixes & X86_PFX_REP ? "REP " : "",
+	    key->prefixes & X86_PFX_REPNE ? "REPNE " : "", x86_op_name(key->op), key->opsize * 8);
 	for (unsigned i = 0; i < key->count && used < size; i++)
 		used += (size_t)snprintf(name + used, size - used, "%s%s%u", i ? "," : " ",
 					 kinds[key->operand[i].kind], key->operand[i].size * 8);
@@ -125,7 +125,8 @@ static struct form *find_or_add(struct table *table, const struct form_key *key)
 	return &forms->form[forms->count - 1];
 }
 
-/* The same instruction with the same operands under other ModRM.reg and rm registers is one encoding. */
+/* The same instruction with the same operands under other ModRM.reg and rm registers is one
+ * encoding. */
 static bool known_encoding(const struct form *form, const struct encoding *encoding)
 {
 	struct encoding last;
@@ -140,15 +141,18 @@ static bool known_encoding(const struct form *form, const struct encoding *encod
 /* Of 64-bit operand size by VEX.W: in 32-bit code Intel ignores it, AMD doesn't. */
 static bool ignores_w(unsigned op)
 {
-	return op == X86_VPEXTRD || op == X86_VPINSRD || op == X86_VPCMPESTRI || op == X86_VPCMPESTRM;
+	return op == X86_VPEXTRD || op == X86_VPINSRD || op == X86_VPCMPESTRI ||
+	       op == X86_VPCMPESTRM;
 }
 
-/* Encodings that AMD and Intel take differently; we are with Intel. An operand-size prefix before a near
- * branch in 64-bit code (AMD truncates), REP before LOOPE and LOOPNE (AMD makes it the condition),
- * MOVSXD to 16 bits (AMD reads 32), SYSRET in 32-bit code (Intel: #UD), PREFETCH of a register (AMD: #UD). */
+/* Encodings that AMD and Intel take differently; we are with Intel. An operand-size prefix before a
+ * near branch in 64-bit code (AMD truncates), REP before LOOPE and LOOPNE (AMD makes it the
+ * condition), MOVSXD to 16 bits (AMD reads 32), SYSRET in 32-bit code (Intel: #UD), PREFETCH of a
+ * register (AMD: #UD). */
 static bool differs_by_maker(const struct encoding *encoding, const struct x86_insn *insn)
 {
-	bool repeat = encoding->prefix_count && encoding->prefix[encoding->prefix_count - 1] >= 0xf2;
+	bool repeat =
+	    encoding->prefix_count && encoding->prefix[encoding->prefix_count - 1] >= 0xf2;
 
 	if ((insn->op == X86_LOOPE || insn->op == X86_LOOPNE) && repeat)
 		return true;
@@ -215,7 +219,8 @@ static void try_encoding(struct table *table, const struct encoding *encoding)
 	if (is_prefix(encoding, table->forms->mode))
 		return;
 	encode_plain(encoding, bytes);
-	if (x86_decode(&insn, bytes, 15, table->forms->mode) <= 0 || differs_by_maker(encoding, &insn))
+	if (x86_decode(&insn, bytes, 15, table->forms->mode) <= 0 ||
+	    differs_by_maker(encoding, &insn))
 		return;
 	form_key_of(&insn, &key);
 	form = find_or_add(table, &key);
@@ -232,9 +237,8 @@ static bool whole_modrm(const struct encoding *encoding)
 	if (encoding->map == 0)
 		return (encoding->opcode & 0xf8) == 0xd8 || encoding->opcode == 0xc6 ||
 		       encoding->opcode == 0xc7;
-	return encoding->map == 1 &&
-	       (encoding->opcode == 0x01 || encoding->opcode == 0xae || encoding->opcode == 0xc7 ||
-		encoding->opcode == 0x1e);
+	return encoding->map == 1 && (encoding->opcode == 0x01 || encoding->opcode == 0xae ||
+				      encoding->opcode == 0xc7 || encoding->opcode == 0x1e);
 }
 
 static void try_opcodes(struct table *table, struct encoding encoding)
@@ -257,8 +261,8 @@ static void try_legacy(struct table *table)
 	static const struct {
 		uint8_t count, prefix[3];
 	} sets[] = {
-		{0, {0}},          {1, {0x66}},       {1, {0xf2}},       {1, {0xf3}},
-		{2, {0x66, 0xf2}}, {2, {0x66, 0xf3}}, {1, {0xf0}},       {2, {0x66, 0xf0}},
+	    {0, {0}},	       {1, {0x66}},	  {1, {0xf2}}, {1, {0xf3}},
+	    {2, {0x66, 0xf2}}, {2, {0x66, 0xf3}}, {1, {0xf0}}, {2, {0x66, 0xf0}},
 	};
 
 	for (size_t set = 0; set < ARRAY_SIZE(sets); set++) {

@@ -1,5 +1,5 @@
-/* Every instruction form that the decoder knows in 64-bit or 32-bit code, found by running all prefixes, maps, opcodes
- * and ModRM bytes through it: nothing is listed by hand.
+/* Every instruction form that the decoder knows in 64-bit or 32-bit code, found by running all
+ * prefixes, maps, opcodes and ModRM bytes through it: nothing is listed by hand.
  *
  * Example: `forms_enumerate(&forms, X86_MODE_64); form_name(&forms.form[i], name, sizeof(name));`
  */

@@ -55,8 +55,8 @@ void generate_data(struct random *random, struct data *data)
 	memcpy(data->guest, data->native, DATA_SIZE);
 }
 
-/* Where an operand of `size` bytes is to lie: mostly well inside and aligned, sometimes across pages, at the
- * end of what may be written or read, or nowhere. */
+/* Where an operand of `size` bytes is to lie: mostly well inside and aligned, sometimes across
+ * pages, at the end of what may be written or read, or nowhere. */
 static uint64_t pick_offset(struct random *random, unsigned size)
 {
 	uint64_t within = random_below(random, 64);
@@ -80,7 +80,8 @@ static uint64_t pick_offset(struct random *random, unsigned size)
 		return 1024 + random_below(random, 4096);
 	default:
 		return 1024 + (random_below(random, 4096) & ~63ull) +
-		       (size < 64 ? (within & ~(uint64_t)((1u << (31 - __builtin_clz(size))) - 1)) : 0);
+		       (size < 64 ? (within & ~(uint64_t)((1u << (31 - __builtin_clz(size))) - 1))
+				  : 0);
 	}
 }
 
@@ -230,8 +231,8 @@ static void small_indices(struct generator *g, unsigned reg)
 	}
 }
 
-/* Makes the operand's address `target` by way of a register or the displacement. Where that can't be done
- * (RSP as the only register, ...) the address stays what it is. */
+/* Makes the operand's address `target` by way of a register or the displacement. Where that can't
+ * be done (RSP as the only register, ...) the address stays what it is. */
 static void aim(struct generator *g, uint64_t target)
 {
 	struct instance *instance = &g->test->instance;
@@ -275,7 +276,8 @@ static void place_memory_operand(struct generator *g)
 	if (!has_memory(insn))
 		return;
 	/* Small offsets from FS and from here are this program's own memory. */
-	if (insn->mem.seg != X86_FS && insn->mem.base != X86_REG_RIP && random_chance(g->random, 100))
+	if (insn->mem.seg != X86_FS && insn->mem.base != X86_REG_RIP &&
+	    random_chance(g->random, 100))
 		return;
 	if (insn->mem.base == X86_REG_RIP) {
 		g->target = g->data->code_base + HIGH_DATA_DELTA + pick_offset(g->random, size);
@@ -313,7 +315,8 @@ static uint64_t *register_operand(struct generator *g, unsigned opn)
 {
 	const struct x86_operand *operand = &g->test->instance.insn.operand[opn];
 
-	return operand->kind == X86_OPND_GPR && operand->reg < 16 ? &g->test->in.gpr[operand->reg] : NULL;
+	return operand->kind == X86_OPND_GPR && operand->reg < 16 ? &g->test->in.gpr[operand->reg]
+								  : NULL;
 }
 
 /* The value of operand opn, if it is one. */
@@ -353,7 +356,8 @@ static bool has_long_displacement(const struct x86_insn *insn)
 {
 	if (insn->operand[0].kind != X86_OPND_REL)
 		return false;
-	return insn->op == X86_JCC ? insn->opcode >= 0x80 : insn->opcode == 0xe8 || insn->opcode == 0xe9;
+	return insn->op == X86_JCC ? insn->opcode >= 0x80
+				   : insn->opcode == 0xe8 || insn->opcode == 0xe9;
 }
 
 static void prepare_branch(struct generator *g)
@@ -409,7 +413,8 @@ static void prepare_compare_exchange(struct generator *g)
 	const struct x86_insn *insn = &g->test->instance.insn;
 	unsigned size = g->test->instance.insn.op == X86_CMPXCHG8B ? 4 : 8;
 
-	if (random_chance(g->random, 2) || addresses_by(insn, X86_RAX) || addresses_by(insn, X86_RDX))
+	if (random_chance(g->random, 2) || addresses_by(insn, X86_RAX) ||
+	    addresses_by(insn, X86_RDX))
 		return;
 	if (insn->op == X86_CMPXCHG) {
 		gpr[X86_RAX] = operand_value(g, 0);
@@ -431,7 +436,8 @@ static void prepare_restore(struct generator *g)
 	if (addresses_by(insn, X86_RAX) || addresses_by(insn, X86_RDX)) {
 		g->target = 0;
 	} else if (g->target) {
-		/* Whether parts in their initial state are accessed differs: all there or nothing. */
+		/* Whether parts in their initial state are accessed differs: all there or nothing.
+		 */
 		g->target = LOW_DATA + 1024 + (random_below(g->random, 8192) & ~63ull);
 		if (random_chance(g->random, 8))
 			g->target += 1 + random_below(g->random, 63);
@@ -515,8 +521,7 @@ static void prepare(struct generator *g)
 		break;
 	case X86_XLAT:
 		gpr[X86_RBX] = pick_address(g, 1, insn->addrsize < 8) -
-			       segment_base(&g->test->in, insn) -
-			       (gpr[X86_RAX] & 0xff);
+			       segment_base(&g->test->in, insn) - (gpr[X86_RAX] & 0xff);
 		break;
 	case X86_MASKMOVQ:
 	case X86_MASKMOVDQU:
@@ -551,7 +556,8 @@ static void prepare(struct generator *g)
 		break;
 	case X86_LDMXCSR:
 	case X86_VLDMXCSR:
-		mxcsr = (uint32_t)random_next(g->random) & (random_chance(g->random, 8) ? ~MXCSR_MM : 0xffffu);
+		mxcsr = (uint32_t)random_next(g->random) &
+			(random_chance(g->random, 8) ? ~MXCSR_MM : 0xffffu);
 		poke(g->data, operand_address(g->test), &mxcsr, 4);
 		break;
 	case X86_XSAVE:
@@ -595,8 +601,8 @@ static bool is_safe(const struct data *data, const struct test_case *test)
 {
 	uint64_t address = operand_address(test);
 
-	return !has_memory(&test->instance.insn) || address < SAFE_BELOW ||
-	       address >> 47 || data_offset(data, address + 64) >= 0 || data_offset(data, address - 64) >= 0;
+	return !has_memory(&test->instance.insn) || address < SAFE_BELOW || address >> 47 ||
+	       data_offset(data, address + 64) >= 0 || data_offset(data, address - 64) >= 0;
 }
 
 static void generate_once(const struct form *form, struct random *random, struct data *data,
@@ -620,7 +626,8 @@ static void generate_once(const struct form *form, struct random *random, struct
 	test->in.rip = data->code_base + test->code_offset;
 }
 
-void generate_case(const struct form *form, struct random *random, struct data *data, struct test_case *test)
+void generate_case(const struct form *form, struct random *random, struct data *data,
+		   struct test_case *test)
 {
 	do
 		generate_once(form, random, data, test);

@@ -1,5 +1,6 @@
-/* Makes one case: an instance of a form, placed in the code pages, and a state in which it does something:
- * memory operands mostly point into the data pages, counts are small, divisions mostly don't overflow.
+/* Makes one case: an instance of a form, placed in the code pages, and a state in which it does
+ * something: memory operands mostly point into the data pages, counts are small, divisions mostly
+ * don't overflow.
  *
  * Example: `generate_case(&forms.form[i], &random, &data, &test);`
  */
@@ -22,7 +23,8 @@ struct test_case {
 	struct machine in;
 };
 
-void generate_case(const struct form *form, struct random *random, struct data *data, struct test_case *test);
+void generate_case(const struct form *form, struct random *random, struct data *data,
+		   struct test_case *test);
 /* The linear address of the memory operand. */
 uint64_t operand_address(const struct test_case *test);
 /* Offset of an address in the data pages, or -1. */

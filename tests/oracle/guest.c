@@ -84,7 +84,8 @@ static void user_mode(struct x86_state *s)
 {
 	const uint32_t null = X86_AR_UNUSABLE;
 
-	s->cr0 = X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | X86_CR0_PG;
+	s->cr0 = X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM |
+		 X86_CR0_PG;
 	s->cr3 = 0;
 	s->cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE |
 		 X86_CR4_FSGSBASE | X86_CR4_UMIP;
@@ -279,8 +280,8 @@ static void execute_generic(struct cpu *cpu)
 		cpu->s.rip = rip + insn.length;
 }
 
-void guest_run(struct guest *guest, enum guest_way way, const struct machine *in, struct machine *out,
-	       struct outcome *outcome)
+void guest_run(struct guest *guest, enum guest_way way, const struct machine *in,
+	       struct machine *out, struct outcome *outcome)
 {
 	struct cpu *cpu = guest->cpu;
 

@@ -1,5 +1,5 @@
-/* The interpreter's side: the same address space under paging, one instruction at privilege level 3 in
- * 64-bit mode.
+/* The interpreter's side: the same address space under paging, one instruction at privilege level 3
+ * in 64-bit mode.
  *
  * Example: `guest_init(code_base, host_xcr0); guest_run(&guest, GUEST_FAST, &in, &out, &outcome);`
  */
@@ -23,9 +23,10 @@ bool guest_offers(const struct guest *guest, unsigned feature);
 bool guest_knows(const struct guest *guest, unsigned op);
 
 void guest_place(struct guest *guest, const uint8_t *bytes, unsigned length, unsigned offset);
-void guest_run(struct guest *guest, enum guest_way way, const struct machine *in, struct machine *out,
-	       struct outcome *outcome);
-/* From now on the processor is in 64-bit mode, or in compatibility mode with flat 32-bit segments. */
+void guest_run(struct guest *guest, enum guest_way way, const struct machine *in,
+	       struct machine *out, struct outcome *outcome);
+/* From now on the processor is in 64-bit mode, or in compatibility mode with flat 32-bit segments.
+ */
 void guest_set_mode(struct guest *guest, bool wide);
 
 #endif

@@ -1,11 +1,13 @@
-/* The native oracle: every user-mode instruction form, executed by the host's processor and by the interpreter
- * on the same random state; registers, defined flags, memory, x87/SSE/AVX state and faults are compared.
+/* The native oracle: every user-mode instruction form, executed by the host's processor and by the
+ * interpreter on the same random state; registers, defined flags, memory, x87/SSE/AVX state and
+ * faults are compared.
  *
  *     oracle [--cases N] [--seed S] [--form TEXT] [--strict] [--generic] [--list] [--only 64|32]
  *
- * --form TEXT takes only forms whose name contains TEXT; --strict compares the flags that the manuals leave
- * undefined as well (they differ between makers); --generic bypasses the fast paths; --list prints the
- * forms, and why one is left out. Exit status 0: all agree; 1: not; 77: this host can't tell.
+ * --form TEXT takes only forms whose name contains TEXT; --strict compares the flags that the
+ * manuals leave undefined as well (they differ between makers); --generic bypasses the fast paths;
+ * --list prints the forms, and why one is left out. Exit status 0: all agree; 1: not; 77: this host
+ * can't tell.
  */
 #include "tests/oracle/compare.h"
 #include "tests/oracle/excluded.h"
@@ -55,20 +57,22 @@ static void print_case(const struct test_case *test, unsigned long number, bool 
 	if (!registers)
 		return;
 	for (unsigned i = 0; i < 16; i++)
-		printf("%s%016lx%s", i % 8 ? " " : "    gpr ", (unsigned long)test->in.gpr[i], i % 8 == 7 ? "\n" : "");
+		printf("%s%016lx%s", i % 8 ? " " : "    gpr ", (unsigned long)test->in.gpr[i],
+		       i % 8 == 7 ? "\n" : "");
 }
 
 /* A target of a branch that can't be caught is one where the next fetch faults. */
 static void expect_fetch_fault(const struct oracle *oracle, struct result *guest)
 {
 	bool present = data_offset(&oracle->data, guest->machine.rip) >= 0;
-	bool canonical = (uint64_t)((int64_t)(guest->machine.rip << 16) >> 16) == guest->machine.rip;
+	bool canonical =
+	    (uint64_t)((int64_t)(guest->machine.rip << 16) >> 16) == guest->machine.rip;
 
 	guest->outcome = (struct outcome){
-		.fault = true,
-		.vector = canonical ? X86_EXC_PF : X86_EXC_GP,
-		.error = canonical ? 0x14 | present : 0,
-		.cr2 = canonical ? guest->machine.rip : 0,
+	    .fault = true,
+	    .vector = canonical ? X86_EXC_PF : X86_EXC_GP,
+	    .error = canonical ? 0x14 | present : 0,
+	    .cr2 = canonical ? guest->machine.rip : 0,
 	};
 }
 
@@ -77,7 +81,8 @@ static bool in_code(const struct oracle *oracle, uint64_t address)
 	return address - oracle->data.code_base < CODE_SIZE;
 }
 
-/* FXSAVE and XSAVE store which MXCSR bits the processor has: AMD has one more (misaligned operands). */
+/* FXSAVE and XSAVE store which MXCSR bits the processor has: AMD has one more (misaligned
+ * operands). */
 static void equalise_mxcsr_mask(struct oracle *oracle, const struct test_case *test)
 {
 	int64_t offset = data_offset(&oracle->data, operand_address(test)) + 28;
@@ -92,7 +97,8 @@ static void equalise_mxcsr_mask(struct oracle *oracle, const struct test_case *t
 	}
 }
 
-/* Returns the number of differences; prints them if `print`. False in *ran: the case can't be run. */
+/* Returns the number of differences; prints them if `print`. False in *ran: the case can't be run.
+ */
 static unsigned run_case(struct oracle *oracle, const struct test_case *test, bool print, bool *ran)
 {
 	const struct x86_insn *insn = &test->instance.insn;
@@ -106,11 +112,12 @@ static unsigned run_case(struct oracle *oracle, const struct test_case *test, bo
 		return 0;
 	guest_place(oracle->guest, test->instance.bytes, insn->length, test->code_offset);
 	guest_run(oracle->guest, way, &test->in, &guest.machine, &guest.outcome);
-	caught = native_place(test->instance.bytes, insn->length, test->code_offset, guest.machine.rip);
+	caught =
+	    native_place(test->instance.bytes, insn->length, test->code_offset, guest.machine.rip);
 	if (!guest.outcome.fault && !caught) {
 		if (in_code(oracle, guest.machine.rip)) {
-			/* A branch into itself or to the last bytes: run on, unseen. Both memories are put
-			 * right by the caller. */
+			/* A branch into itself or to the last bytes: run on, unseen. Both memories
+			 * are put right by the caller. */
 			*ran = false;
 			return 0;
 		}
@@ -118,8 +125,8 @@ static unsigned run_case(struct oracle *oracle, const struct test_case *test, bo
 	}
 	native_run(&test->in, &native.machine, &native.outcome);
 	equalise_mxcsr_mask(oracle, test);
-	differences = compare_results(insn, &test->in, &native, &guest, compared_flags(oracle, insn),
-				      print ? stdout : NULL);
+	differences = compare_results(insn, &test->in, &native, &guest,
+				      compared_flags(oracle, insn), print ? stdout : NULL);
 	differences += compare_data(oracle->data.native, oracle->data.guest, print ? stdout : NULL);
 	return differences;
 }
@@ -206,7 +213,8 @@ static void visit_form(struct oracle *oracle, const struct form *form)
 	char name[128];
 	const char *reason;
 
-	size_t prefix = (size_t)snprintf(name, sizeof(name), "%s", form->mode == X86_MODE_64 ? "" : "32: ");
+	size_t prefix =
+	    (size_t)snprintf(name, sizeof(name), "%s", form->mode == X86_MODE_64 ? "" : "32: ");
 
 	form_name(&form->key, name + prefix, sizeof(name) - prefix);
 	if (oracle->options.form && !strstr(name, oracle->options.form))
@@ -231,10 +239,10 @@ static void run_mode(struct oracle *oracle, enum x86_mode mode)
 	native_set_mode(wide);
 	guest_set_mode(oracle->guest, wide);
 	oracle->data = (struct data){
-		.native = native_data(),
-		.guest = guest_data(oracle->guest),
-		.code_base = native_code(wide),
-		.wide = wide,
+	    .native = native_data(),
+	    .guest = guest_data(oracle->guest),
+	    .code_base = native_code(wide),
+	    .wide = wide,
 	};
 	forms_enumerate(&forms, mode);
 	for (unsigned i = 0; i < forms.count; i++)
@@ -244,12 +252,14 @@ static void run_mode(struct oracle *oracle, enum x86_mode mode)
 
 /* ---- the program ---- */
 
-/* Addresses depend on where this program is loaded: the same seed is the same run only at one place. */
+/* Addresses depend on where this program is loaded: the same seed is the same run only at one
+ * place. */
 static void fix_addresses(char **argv)
 {
 	int persona = personality(0xffffffff);
 
-	if (persona < 0 || persona & ADDR_NO_RANDOMIZE || personality((unsigned long)persona | ADDR_NO_RANDOMIZE) < 0)
+	if (persona < 0 || persona & ADDR_NO_RANDOMIZE ||
+	    personality((unsigned long)persona | ADDR_NO_RANDOMIZE) < 0)
 		return;
 	execv("/proc/self/exe", argv);
 }
@@ -257,15 +267,15 @@ static void fix_addresses(char **argv)
 static int parse(struct options *options, int argc, char **argv)
 {
 	static const struct option table[] = {
-		{"cases", required_argument, NULL, 'c'},
-		{"seed", required_argument, NULL, 's'},
-		{"form", required_argument, NULL, 'f'},
-		{"strict", no_argument, NULL, 'S'},
-		{"generic", no_argument, NULL, 'g'},
-		{"list", no_argument, NULL, 'l'},
-		{"verbose", no_argument, NULL, 'v'},
-		{"only", required_argument, NULL, 'o'},
-		{0},
+	    {"cases", required_argument, NULL, 'c'},
+	    {"seed", required_argument, NULL, 's'},
+	    {"form", required_argument, NULL, 'f'},
+	    {"strict", no_argument, NULL, 'S'},
+	    {"generic", no_argument, NULL, 'g'},
+	    {"list", no_argument, NULL, 'l'},
+	    {"verbose", no_argument, NULL, 'v'},
+	    {"only", required_argument, NULL, 'o'},
+	    {0},
 	};
 	int choice;
 
@@ -323,8 +333,8 @@ int main(int argc, char **argv)
 		else
 			printf("32-bit code: skipped, the host's kernel does not allow it\n");
 	}
-	printf("%lu forms, %lu cases, %lu forms differ, %lu forms skipped (--list says why)\n", oracle.forms_run,
-	       oracle.cases_run, oracle.forms_failed, oracle.forms_skipped);
+	printf("%lu forms, %lu cases, %lu forms differ, %lu forms skipped (--list says why)\n",
+	       oracle.forms_run, oracle.cases_run, oracle.forms_failed, oracle.forms_skipped);
 	guest_destroy(oracle.guest);
 	return oracle.forms_failed ? 1 : 0;
 }

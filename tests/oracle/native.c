@@ -46,7 +46,8 @@ _Static_assert(offsetof(struct native_context, far) == CONTEXT_FAR, "machine.h")
 _Static_assert(offsetof(struct native_context, landed) == CONTEXT_LANDED, "machine.h");
 
 int native_enter(void);
-extern char native_return[], native_return_taken[], native_fault_return[], native_leap_64[], native_leap_32[];
+extern char native_return[], native_return_taken[], native_fault_return[], native_leap_64[],
+    native_leap_32[];
 
 #define JUMP_SIZE 5u
 #define FAR_SIZE  7u
@@ -54,12 +55,12 @@ extern char native_return[], native_return_taken[], native_fault_return[], nativ
 /* Linux's code and data segments of user mode. */
 #define SELECTOR_CODE_64 0x33
 #define SELECTOR_CODE_32 0x23
-#define SELECTOR_DATA    0x2b
+#define SELECTOR_DATA	 0x2b
 
 static bool wide = true;
 static uint64_t code_base, wide_base;
 static uint8_t *code_alias, *data_alias;
-static uint64_t return_at, taken_at; /* where the two returns stand */
+static uint64_t return_at, taken_at;	  /* where the two returns stand */
 static uint64_t placed_at, placed_length; /* what stands in the code pages: offset, bytes */
 
 uint64_t native_code(bool of_wide)
@@ -95,7 +96,8 @@ __attribute__((target("fsgsbase"))) uint64_t native_fs_base(void)
 static bool map_fixed(uint64_t address, uint64_t size, int protection, int fd, uint64_t offset)
 {
 	void *wanted = (void *)(uintptr_t)address;
-	void *got = mmap(wanted, size, protection, MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_POPULATE, fd, (off_t)offset);
+	void *got = mmap(wanted, size, protection, MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_POPULATE,
+			 fd, (off_t)offset);
 
 	if (got == wanted)
 		return true;
@@ -149,7 +151,8 @@ static bool map_memory(void)
 	wide_base = ((uintptr_t)&native_context & ~(MIB(256) - 1)) - MIB(256) + LOW_CODE % MIB(16);
 	return map_fixed(wide_base, CODE_SIZE, PROT_READ | PROT_EXEC, fd, 0) &&
 	       map_fixed(LOW_CODE, CODE_SIZE, PROT_READ | PROT_EXEC, fd, 0) &&
-	       map_data(wide_base + HIGH_DATA_DELTA, fd) && map_data(LOW_DATA, fd) && map_low_return();
+	       map_data(wide_base + HIGH_DATA_DELTA, fd) && map_data(LOW_DATA, fd) &&
+	       map_low_return();
 }
 
 /* ---- faults ---- */
@@ -184,7 +187,7 @@ __attribute__((target("fsgsbase"), optimize("no-stack-protector"))) static void
 on_fault(int signal_number, siginfo_t *info, void *raw)
 {
 	static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
-				      REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+				      REG_RSI, REG_RDI, REG_R8,	 REG_R9,  REG_R10, REG_R11,
 				      REG_R12, REG_R13, REG_R14, REG_R15};
 	ucontext_t *context = raw;
 	greg_t *gregs = context->uc_mcontext.gregs;

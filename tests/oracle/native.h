@@ -13,23 +13,24 @@
 bool native_init(void);
 
 uint64_t native_code(bool wide); /* address of the code pages, of 64- or 32-bit code */
-uint8_t *native_data(void);   /* the data pages, writable all */
+uint8_t *native_data(void);	 /* the data pages, writable all */
 uint8_t *native_code_alias(void);
 uint64_t native_fs_base(void); /* the value that every run starts with */
 
-/* Whether the host's kernel lets its processes run 32-bit code (x86-64 code segments with L = 0). */
+/* Whether the host's kernel lets its processes run 32-bit code (x86-64 code segments with L = 0).
+ */
 bool native_has_32(void);
 
 /* From now on instructions are 64-bit (or 32-bit) code. */
 void native_set_mode(bool wide);
 
-/* Puts the instruction's bytes at `offset` of the code pages with a return behind it (as far as it fits),
- * and a second return at `taken` if that is an address in the code pages that the first doesn't cover.
- * Returns whether `taken` got one (or is the end of the instruction). */
+/* Puts the instruction's bytes at `offset` of the code pages with a return behind it (as far as it
+ * fits), and a second return at `taken` if that is an address in the code pages that the first
+ * doesn't cover. Returns whether `taken` got one (or is the end of the instruction). */
 bool native_place(const uint8_t *bytes, unsigned length, unsigned offset, uint64_t taken);
 
-/* Runs from in->rip. *out gets the state afterwards; out->rip the address reached: that of the fault, the
- * next instruction's, or `taken`. */
+/* Runs from in->rip. *out gets the state afterwards; out->rip the address reached: that of the
+ * fault, the next instruction's, or `taken`. */
 void native_run(const struct machine *in, struct machine *out, struct outcome *outcome);
 
 #endif

@@ -82,8 +82,8 @@ static uint64_t random_float(struct random *random, unsigned exponent_bits, unsi
 		fraction = 1ull << random_below(random, fraction_bits);
 		break;
 	}
-	return (noise & 1) << (exponent_bits + fraction_bits) | (exponent & limit) << fraction_bits |
-	       fraction;
+	return (noise & 1) << (exponent_bits + fraction_bits) |
+	       (exponent & limit) << fraction_bits | fraction;
 }
 
 void random_float80(struct random *random, uint8_t to[10])
@@ -128,7 +128,8 @@ void random_fill(struct random *random, void *to, unsigned size)
 			value &= 0x80ff7f01807f00ffull ^ random_next(random);
 			break;
 		case 6:
-			value = (random_integer(random) & 0xffffffff) | random_integer(random) << 32;
+			value = (random_integer(random) & 0xffffffff) | random_integer(random)
+									    << 32;
 			break;
 		}
 		memcpy(bytes + i, &value, 8);

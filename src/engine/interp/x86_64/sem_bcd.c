@@ -6,13 +6,14 @@
 /* All flags but CF and AF of AL + or - an adjustment. */
 static uint32_t adjustment_flags(int sign, uint64_t al, unsigned adjustment)
 {
-	uint32_t flags = sign > 0 ? flags_add(1, al, adjustment, 0) : flags_sub(1, al, adjustment, 0);
+	uint32_t flags =
+	    sign > 0 ? flags_add(1, al, adjustment, 0) : flags_sub(1, al, adjustment, 0);
 
 	return flags & ~(X86_FLAG_CF | X86_FLAG_AF);
 }
 
-/* AAA (sign 1) and AAS (sign -1): OF, SF, ZF and PF are undefined, here those of AL before its upper
- * half is cleared. */
+/* AAA (sign 1) and AAS (sign -1): OF, SF, ZF and PF are undefined, here those of AL before its
+ * upper half is cleared. */
 static void adjust_unpacked(struct cpu *cpu, int sign)
 {
 	uint64_t ax = gpr_read(cpu, X86_RAX, 2);

@@ -328,7 +328,8 @@ static void element_ins(struct cpu *cpu, const struct x86_insn *insn, struct str
 	sem_store_int(cpu, X86_ES, offset, string->size, value);
 }
 
-/* Permission for the port comes before any fault of memory, and also if there is nothing to transfer. */
+/* Permission for the port comes before any fault of memory, and also if there is nothing to
+ * transfer. */
 static void sem_ins(struct cpu *cpu, const struct x86_insn *insn)
 {
 	cpu_check_port(cpu, port_dx(cpu), port_size(insn));
@@ -338,8 +339,7 @@ static void sem_ins(struct cpu *cpu, const struct x86_insn *insn)
 
 static void element_outs(struct cpu *cpu, const struct x86_insn *insn, struct string *string)
 {
-	uint64_t value =
-		sem_load_int(cpu, insn->mem.seg, source_offset(cpu, string), string->size);
+	uint64_t value = sem_load_int(cpu, insn->mem.seg, source_offset(cpu, string), string->size);
 
 	(void)cpu_io(cpu, port_dx(cpu), string->size, true, (uint32_t)value);
 }
