@@ -44,6 +44,7 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"mremap", ROLE_ALL},
 	{"munmap", ROLE_ALL},
 	{"madvise", ROLE_ALL},
+	{"mincore", ROLE_IO}, /* --stats: how much of the guest is resident */
 	{"sched_getaffinity", ROLE_ALL}, /* malloc counts processors */
 	{"getrandom", ROLE_ALL},
 
