@@ -438,7 +438,8 @@ L_call_end:
 	rip = cpu->jumped ? cpu->s.rip : cpu->s.rip + u->length;
 	if (cpu->mode != X86_MODE_64 && !cpu->jumped)
 		rip &= 0xffffffffull;
-	if (unlikely(cpu->step)) {
+	/* A mode change, or a shadow to be honoured: the loop decides how to go on. */
+	if (unlikely(cpu->step || cpu->shadow_rip != ~0ull)) {
 		cpu->instructions += block->count;
 		cpu->s.rip = rip;
 		return NULL;

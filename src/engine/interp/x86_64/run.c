@@ -322,15 +322,12 @@ static void loop(struct cpu *cpu)
 			step(cpu);
 			continue;
 		}
-		if (cpu->step) {
+		/* One instruction under a shadow, then interrupts are looked at again. */
+		if (cpu->step || cpu->shadow_rip == cpu->s.rip) {
 			step(cpu);
 			continue;
 		}
-		if (cpu->shadow_rip != ~0ull) {
-			/* One instruction under the shadow, then interrupts are looked at again. */
-			step(cpu);
-			continue;
-		}
+		cpu->shadow_rip = ~0ull;
 		fast_run(cpu);
 	}
 }
@@ -388,7 +385,7 @@ int interp_x86_run(struct vcpu *vcpu, struct vm_exit *exit)
 	cpu->leave = LEAVE_NONE;
 	if (setjmp(cpu->jump)) {
 		/* Back from the middle of an instruction. */
-		if (cpu->block && cpu->uop)
+		if (cpu->block && cpu->uop >= cpu->block->uops && cpu->uop < cpu->block->uops + cpu->block->count)
 			cpu->instructions += (uint64_t)(cpu->uop - cpu->block->uops);
 		cpu->uop = NULL;
 		cpu->smc = false;
