@@ -26,7 +26,7 @@ static int bzimage_probe(const struct image *kernel, struct loader_report *repor
 }
 
 /* header points to what lies at offset 0x1f1. */
-#define FIELD(header, offset) ((header) + (offset) - HEADER_FROM)
+#define FIELD(header, offset) (&(header)[(offset) - HEADER_FROM])
 
 static int bzimage_plan(const struct loader_input *input, struct loader_plan *plan, gpa_t *initrd_max,
 			struct loader_report *report)
