@@ -1,0 +1,169 @@
+#!/bin/sh
+# The command line of ruse: what is refused and in which words, exit statuses, the JSON description, and that
+# `--help`, docs/CLI.md and the man page know the same options.
+#
+# usage: cli.sh RUSE SOURCE_ROOT MAN_PAGE
+set -u
+
+ruse=$1 root=$2 man=$3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0 checked=0
+
+# A multiboot kernel of load addresses: magic, flags, sum, header, load, load end, bss end, entry; mov al, 5; out 0xf4, al
+kernel=$work/kernel
+{
+	printf '\002\260\255\033\000\000\001\000\376\117\121\344\000\000\020\000'
+	printf '\000\000\020\000\000\000\000\000\000\000\000\000\040\000\020\000'
+	printf '\260\005\346\364\364'
+	head -c 475 /dev/zero
+} >"$kernel"
+
+complain() {
+	echo "FAIL: $*"
+	failed=1
+}
+
+# refused STATUS TEXT ARGUMENT...: ends with STATUS and one line on stderr that contains TEXT; nothing on stdout.
+refused() {
+	status=$1 text=$2
+	shift 2
+	checked=$((checked + 1))
+	"$ruse" "$@" >"$work/out" 2>"$work/err" </dev/null
+	got=$?
+	[ $got = "$status" ] || complain "ruse $*: status $got instead of $status"
+	[ "$(wc -l <"$work/err")" = 1 ] || complain "ruse $*: not one line: $(cat "$work/err")"
+	grep -qF -- "$text" "$work/err" || complain "ruse $*: '$text' is not in: $(cat "$work/err")"
+	[ -s "$work/out" ] && complain "ruse $*: there is something on stdout"
+	return 0
+}
+
+# accepted STATUS ARGUMENT...: ends with STATUS and says nothing on stderr.
+accepted() {
+	status=$1
+	shift
+	checked=$((checked + 1))
+	"$ruse" "$@" >"$work/out" 2>"$work/err" </dev/null
+	got=$?
+	[ $got = "$status" ] || complain "ruse $*: status $got instead of $status: $(cat "$work/err")"
+	[ -s "$work/err" ] && complain "ruse $*: says $(cat "$work/err")"
+	return 0
+}
+
+# ---- usage errors: 2 ----
+
+refused 2 "'fly' is unknown" fly
+refused 2 'no kernel: give --kernel' run
+refused 2 'option --fast is unknown' run --fast
+refused 2 'option -x is unknown' run -x
+refused 2 "'vmlinuz' is no option" run vmlinuz
+refused 2 '--kernel needs a value' run --kernel
+refused 2 '--stats takes no value' run --stats=yes
+refused 2 'nothing follows --' run --kernel k --
+refused 2 '--cpus 0 is not a number from 1 to 64' run --cpus 0
+refused 2 '--cpus 65 is' run --cpus 65
+refused 2 '--cpus 4x is' run --cpus 4x
+refused 2 '--memory 12Q is not a size' run --memory 12Q
+refused 2 '--memory 0 is' run --memory 0
+refused 2 '--memory 4097 is' run --memory 4097
+refused 2 '--memory 99999999999G is' run --memory 99999999999G
+refused 2 '--memory -1 is' run --memory -1
+refused 2 '--board pc98 is unknown' run --board pc98
+refused 2 '--engine warp is unknown' run --engine warp
+refused 2 '--rng maybe' run --rng maybe
+refused 2 '--serial tape is unknown' run --serial tape
+refused 2 '--serial file= is unknown' run --serial file=
+refused 2 '--console tape is unknown' run --console tape
+refused 2 '--disk ,ro names no file' run --disk ,ro
+refused 2 "'rw' is unknown" run --disk x,rw
+refused 2 "'serial=123456789012345678901' is unknown" run --disk x,serial=123456789012345678901
+refused 2 '--net tap is unknown' run --net tap
+refused 2 "'mtu=9000' is unknown" run --net user,mtu=9000
+refused 2 'hostfwd=udp:1:2 is not understood' run --net user,hostfwd=udp:1:2
+refused 2 'hostfwd=tcp:0:2 is not understood' run --net user,hostfwd=tcp:0:2
+refused 2 'hostfwd=tcp:1:65536 is not' run --net user,hostfwd=tcp:1:65536
+refused 2 "'weather' is unknown" run --trace exits,weather
+refused 2 "can't both be stdio" run --kernel k --serial stdio --console stdio
+refused 2 'a command needs an initrd' run --kernel k -- ls
+refused 2 "does not know '--yaml'" engines --yaml
+refused 2 "takes no 'x'" version x
+
+# ---- files: 1 ----
+
+: >"$work/empty"
+echo 'just some text, longer than a boot sector is not needed' >"$work/text"
+refused 1 "$work/nowhere" run --kernel "$work/nowhere" --dry-run
+refused 1 "$work" run --kernel "$work" --dry-run
+refused 1 "$work/empty" run --kernel "$work/empty" --dry-run
+refused 1 'in no known format' run --kernel "$work/text" --dry-run
+refused 1 "$work/nowhere" run --kernel "$kernel" --initrd "$work/nowhere" --dry-run
+refused 1 "disk $work/nowhere can't be opened" run --kernel "$kernel" --disk "$work/nowhere" --dry-run
+refused 1 'change --memory' run --kernel "$kernel" --memory 1M --dry-run
+refused 1 'does not fit' run --kernel "$kernel" --memory 2M --initrd "$ruse" --dry-run
+accepted 0 run --kernel "$kernel" --dry-run
+
+# ---- JSON ----
+
+accepted 0 run --print-config --kernel k --initrd i --append 'a "b" c' --cpus 3 --memory 1G --disk 'd,ro,serial=s' \
+	--disk e --net user,hostfwd=tcp:1:2,hostfwd=tcp:3:4 --rng off --serial none --console pty --no-reboot \
+	--test-devices --stats --no-sandbox --trace io,exits --engine interp -- sh -c "echo 'x'"
+cp "$work/out" "$work/config.json"
+accepted 0 run --config "$work/config.json" --print-config
+cmp "$work/config.json" "$work/out" || complain 'the JSON changes when it is read and printed'
+for text in '"kernel": "k"' '"append": "a \"b\" c"' '"cpus": 3' '"memory": "1024M"' '"serial": "s"' '"host": 3' \
+	'"rng": false' '"console": "pty"' '"no_sandbox": true' '"exits"' "\"echo 'x'\""; do
+	grep -qF -- "$text" "$work/config.json" || complain "$text is not in the JSON"
+done
+bad_json() {
+	printf '%s' "$1" >"$work/bad.json"
+	refused 2 "$2" run --config "$work/bad.json" --print-config
+}
+bad_json '{' 'is not JSON: line 1'
+bad_json '[]' 'must hold one object'
+bad_json '{"kernal": "x"}' '"kernal" is unknown'
+bad_json '{"kernel": 7}' '"kernel" must be a string'
+bad_json '{"cpus": 65}' '"cpus" must be a number from 1 to 64'
+bad_json '{"memory": "lots"}' '"memory" must be a size'
+bad_json '{"memory": -4096}' '"memory" must be a size'
+bad_json '{"rng": "on"}' '"rng" must be true or false'
+bad_json '{"disks": [{}]}' 'a disk without "path"'
+bad_json '{"disks": [{"path": "x", "cache": 1}]}' 'a disk has no "cache"'
+bad_json '{"disks": "x"}' '"disks" must be a list'
+bad_json '{"nets": [{"backend": "tap"}]}' 'must be "user"'
+bad_json '{"nets": [{"forward": [{"host": 1}]}]}' '"forward" must be'
+bad_json '{"engine": "warp"}' '"warp" is unknown'
+bad_json '{"trace": ["weather"]}' "'weather' is unknown"
+bad_json '{"command": []}' '"command" must be a list'
+bad_json '{"cpus": 1, "cpus": 2}' 'is not JSON'
+refused 2 "can't be read" run --config "$work/nowhere"
+
+# ---- a run, from options and from JSON ----
+
+accepted 11 run --kernel "$kernel" --test-devices --engine interp --serial none
+printf '{"kernel": "%s", "test_devices": true, "engine": "interp", "serial": "none"}' "$kernel" >"$work/run.json"
+accepted 11 run --config "$work/run.json"
+accepted 11 run --config "$work/run.json" --engine auto --cpus 4 --disk "$kernel,ro" --net user --console none
+checked=$((checked + 1))
+"$ruse" run --config "$work/run.json" --stats >"$work/out" 2>"$work/err"
+for text in 'engine: interp' 'guest instructions: ' 'MIPS: ' 'exits io: 1' 'resident memory: ' 'time to first instruction: '; do
+	grep -qF -- "$text" "$work/err" || complain "--stats does not say '$text'"
+done
+
+# ---- engines ----
+
+accepted 0 engines
+grep -q '^interp ' "$work/out" || complain 'engines does not name interp'
+accepted 0 engines --json
+grep -q '"instructions_per_second"' "$work/out" || complain 'engines --json has no speed'
+
+# ---- one set of options everywhere ----
+
+"$ruse" run --help | sed -n 's/^  \(--[a-z-]*\).*/\1/p' | sort >"$work/help"
+sed -n 's/^- `\(--[a-z-]*\).*/\1/p' "$root/docs/CLI.md" | sort >"$work/cli"
+sed -n 's/^\\fB\\-\\-/--/p' "$man" | sed 's/\\fP.*//; s/ .*//; s/\\//g' | grep '^--[a-z]' | sort -u >"$work/man"
+diff "$work/help" "$work/cli" || complain '--help and docs/CLI.md do not have the same options'
+diff "$work/help" "$work/man" || complain '--help and ruse(1) do not have the same options'
+[ -s "$work/help" ] || complain '--help names no options'
+
+echo "$checked command lines checked"
+exit $failed
