@@ -193,6 +193,7 @@ static void sem_EMMS(struct cpu *cpu, const struct x86_insn *insn)
 {
 	(void)insn;
 	sem_check_mmx(cpu);
+	transition(cpu);
 	cpu_state(cpu)->fpu.ftw = 0;
 }
 
@@ -248,13 +249,13 @@ static void from_integers(struct cpu *cpu, const struct x86_insn *insn, fp_fn *f
 	const bool memory = insn->operand[1].kind == X86_OPND_MEM;
 
 	sem_check_sse(cpu);
-	/* CVTPI2PD from memory leaves the x87 state alone (SDM 2). */
-	if (!memory || size == 8)
+	/* From memory the x87 state is left alone: SDM 2 says so of CVTPI2PD, AMD's processors do it with both. */
+	if (!memory)
 		sem_check_mmx(cpu);
 	b.u64[0] = mmx_read(cpu, insn, 1);
 	fp_report(cpu, fn(cpu_state(cpu)->fpu.mxcsr, &d, &b, &b, 1));
 	__builtin_memcpy(vec_register(cpu, insn->operand[0].reg), &d, size);
-	if (!memory || size == 8)
+	if (!memory)
 		transition(cpu);
 }
 VEC_SEM(CVTPI2PS, from_integers, fp_cvtdq2ps, 8)

@@ -108,11 +108,18 @@ ARITHMETIC(DEFINE_ARITHMETIC)
 
 /* ---- of ST(0), or ST(0) and ST(1), to ST(0) ---- */
 
+/* C2 of instructions that write it says that they are not done; stack faults clear it. */
+static void clear_incomplete(struct x86_fpu *fpu, uint16_t conditions)
+{
+	x87_raise(fpu, 0, conditions & FSW_C2);
+}
+
 static void unary(struct cpu *cpu, const struct x86_insn *insn, x87_fn *fn, uint16_t conditions)
 {
 	struct x86_fpu *fpu = x87_begin(cpu);
 
 	x87_record(cpu, insn);
+	clear_incomplete(fpu, conditions);
 	if (x87_empty(fpu, 0)) {
 		finish_underflow(fpu, 0, false);
 		return;
@@ -122,17 +129,27 @@ static void unary(struct cpu *cpu, const struct x86_insn *insn, x87_fn *fn, uint
 		x87_write(fpu, 0, st[0]);
 }
 
+static bool is_nan(const struct x86_float80 *a)
+{
+	return (a->exponent & 0x7fffu) == 0x7fff && a->mantissa << 1;
+}
+
 static void binary(struct cpu *cpu, const struct x86_insn *insn, x87_fn *fn, uint16_t conditions)
 {
 	struct x86_fpu *fpu = x87_begin(cpu);
 
 	x87_record(cpu, insn);
+	clear_incomplete(fpu, conditions);
 	if (x87_empty(fpu, 0) || x87_empty(fpu, 1)) {
 		finish_underflow(fpu, 0, false);
 		return;
 	}
 	struct x86_float80 st[2] = { *x87_st(fpu, 0), *x87_st(fpu, 1) };
-	if (x87_raise(fpu, fn(fpu->fcw, st, NULL), conditions))
+	const uint16_t status = fn(fpu->fcw, st, NULL);
+	/* Where there is no quotient its bits are not written. */
+	if ((status & FSW_IE) || is_nan(&st[0]))
+		conditions &= FSW_C1 | FSW_C2;
+	if (x87_raise(fpu, status, conditions))
 		x87_write(fpu, 0, st[0]);
 }
 
@@ -158,6 +175,7 @@ static void pushing(struct cpu *cpu, const struct x86_insn *insn, x87_fn *fn, ui
 	struct x86_float80 st[2] = { x87_indefinite, x87_indefinite };
 
 	x87_record(cpu, insn);
+	clear_incomplete(fpu, conditions);
 	if (x87_empty(fpu, 0)) {
 		if (!x87_underflow(fpu))
 			return;
@@ -237,15 +255,16 @@ static bool compared(struct x86_fpu *fpu, uint16_t status)
 	return x87_raise(fpu, status & (uint16_t)~FSW_C1, FSW_CONDITION);
 }
 
-/* ZF, PF, CF are C3, C2, C0; OF, SF, AF are cleared. */
+/* ZF, PF, CF are C3, C2, C0; OF, SF, AF are cleared. C1 is cleared by a stack fault only and the flags are written
+ * with an unmasked exception too: so do AMD's processors; Intel's manual has it otherwise in both. */
 static bool compared_to_flags(struct cpu *cpu, struct x86_fpu *fpu, uint16_t status)
 {
-	if (!x87_raise(fpu, status & (uint16_t)~FSW_CONDITION, FSW_C1))
-		return false;
+	const bool proceed = x87_raise(fpu, status & (uint16_t)~FSW_CONDITION, status & FSW_SF ? FSW_C1 : 0);
+
 	sem_set_flags(cpu, X86_FLAGS_STATUS,
 		      (status & FSW_C3 ? X86_FLAG_ZF : 0) | (status & FSW_C2 ? X86_FLAG_PF : 0) |
 			      (status & FSW_C0 ? X86_FLAG_CF : 0));
-	return true;
+	return proceed;
 }
 
 static uint16_t compare_registers(struct x86_fpu *fpu, unsigned i, x87_fn *fn)

@@ -76,8 +76,13 @@ static void sem_FWAIT(struct cpu *cpu, const struct x86_insn *insn)
 		raise_exception(cpu, X86_EXC_MF);
 }
 
+/* DB: what the 8087 and the 287 had as control instructions, which do not wait. */
 static void sem_FNOP(struct cpu *cpu, const struct x86_insn *insn)
 {
+	if (insn->opcode == 0xdb) {
+		sem_check_x87_no_wait(cpu);
+		return;
+	}
 	x87_begin(cpu);
 	x87_record(cpu, insn);
 }
@@ -95,7 +100,7 @@ static enum tag tag_of(const struct x86_float80 *r)
 
 	if (!exponent && !r->mantissa)
 		return TAG_ZERO;
-	return exponent == 0x7fff || !(r->mantissa >> 63) ? TAG_SPECIAL : TAG_VALID;
+	return !exponent || exponent == 0x7fff || !(r->mantissa >> 63) ? TAG_SPECIAL : TAG_VALID;
 }
 
 static uint16_t full_tags(const struct x86_fpu *fpu)
@@ -273,6 +278,7 @@ static void sem_FFREE(struct cpu *cpu, const struct x86_insn *insn)
 	struct x86_fpu *fpu = x87_begin(cpu);
 
 	x87_record(cpu, insn);
+	x87_raise(fpu, 0, FSW_C1); /* undefined in the manual; cleared by processors */
 	x87_free(fpu, insn->operand[0].reg);
 	if (insn->op == X86_FFREEP)
 		x87_pop(fpu);

@@ -5,6 +5,37 @@
 #include "engine/interp/x86_64/x87.h"
 #include <string.h>
 
+/* ---- memory operands: those of 80 bits are a quadword and a word to alignment checks ---- */
+
+static void load_bytes(struct cpu *cpu, const struct x86_insn *insn, uint8_t *buf, unsigned size)
+{
+	const uint64_t offset = sem_offset(cpu, insn);
+
+	sem_load(cpu, insn->mem.seg, offset, buf, size < 8 ? size : 8);
+	if (size > 8)
+		sem_load(cpu, insn->mem.seg, offset + 8, buf + 8, size - 8);
+}
+
+static void probe_bytes(struct cpu *cpu, const struct x86_insn *insn, unsigned size)
+{
+	const uint64_t offset = sem_offset(cpu, insn);
+
+	sem_probe_store(cpu, insn->mem.seg, offset, size < 8 ? size : 8);
+	if (size > 8)
+		sem_probe_store(cpu, insn->mem.seg, offset + 8, size - 8);
+}
+
+static void store_bytes(struct cpu *cpu, const struct x86_insn *insn, const uint8_t *buf, unsigned size)
+{
+	const uint64_t offset = sem_offset(cpu, insn);
+
+	if (size > 8)
+		probe_bytes(cpu, insn, size);
+	sem_store(cpu, insn->mem.seg, offset, buf, size < 8 ? size : 8);
+	if (size > 8)
+		sem_store(cpu, insn->mem.seg, offset + 8, buf + 8, size - 8);
+}
+
 /* ---- loads ---- */
 
 /* What was fetched, pushed by the rules of a full stack. */
@@ -24,7 +55,7 @@ static void load(struct cpu *cpu, const struct x86_insn *insn, x87_fn *fn, unsig
 	struct x86_float80 st[2];
 	uint8_t memory[10];
 
-	sem_load(cpu, insn->mem.seg, sem_offset(cpu, insn), memory, size);
+	load_bytes(cpu, insn, memory, size);
 	x87_record(cpu, insn);
 	const uint16_t status = fn(fpu->fcw, st, memory);
 	push_loaded(fpu, status & ~FSW_C1, st[0]);
@@ -50,7 +81,7 @@ static void load_extended(struct cpu *cpu, const struct x86_insn *insn)
 	struct x86_float80 value = { 0 };
 	uint8_t memory[10];
 
-	sem_load(cpu, insn->mem.seg, sem_offset(cpu, insn), memory, 10);
+	load_bytes(cpu, insn, memory, 10);
 	memcpy(&value.mantissa, memory, 8);
 	memcpy(&value.exponent, memory + 8, 2);
 	x87_record(cpu, insn);
@@ -121,6 +152,18 @@ static void pop_if(struct x86_fpu *fpu, const struct x86_insn *insn)
 	}
 }
 
+/* D9 D8+i, which the manual leaves out: an empty register is not moved, but popped without an exception. */
+static void store_register_unchecked(struct cpu *cpu, const struct x86_insn *insn)
+{
+	struct x86_fpu *fpu = x87_begin(cpu);
+
+	x87_record(cpu, insn);
+	x87_raise(fpu, 0, FSW_C1);
+	if (!x87_empty(fpu, 0))
+		x87_write(fpu, insn->operand[0].reg, *x87_st(fpu, 0));
+	x87_pop(fpu);
+}
+
 static void store_register(struct cpu *cpu, const struct x86_insn *insn)
 {
 	struct x86_fpu *fpu = x87_begin(cpu);
@@ -142,14 +185,13 @@ static void store_register(struct cpu *cpu, const struct x86_insn *insn)
 static void store(struct cpu *cpu, const struct x86_insn *insn, const uint8_t *value, uint16_t status)
 {
 	struct x86_fpu *fpu = &cpu_state(cpu)->fpu;
-	const uint64_t offset = sem_offset(cpu, insn);
 	const unsigned size = insn->operand[0].size;
 	const bool stored = !(status & ~fpu->fcw & (FSW_PRECOMPUTATION | FSW_OE | FSW_UE));
 
 	if (stored)
-		sem_store(cpu, insn->mem.seg, offset, value, size);
+		store_bytes(cpu, insn, value, size);
 	else
-		sem_probe_store(cpu, insn->mem.seg, offset, size);
+		probe_bytes(cpu, insn, size);
 	x87_record(cpu, insn);
 	x87_raise(fpu, status, FSW_C1);
 	if (stored)
@@ -191,7 +233,9 @@ static void sem_FST(struct cpu *cpu, const struct x86_insn *insn)
 	static const uint32_t indefinite32 = 0xffc00000;
 	static const uint64_t indefinite64 = 0xfff8000000000000;
 
-	if (insn->operand[0].kind == X86_OPND_ST)
+	if (insn->operand[0].kind == X86_OPND_ST && insn->opcode == 0xd9)
+		store_register_unchecked(cpu, insn);
+	else if (insn->operand[0].kind == X86_OPND_ST)
 		store_register(cpu, insn);
 	else if (insn->operand[0].size == 4)
 		convert_and_store(cpu, insn, x87_fst_f32, 0, &indefinite32);
@@ -261,7 +305,6 @@ static void move_if(struct cpu *cpu, const struct x86_insn *insn, bool taken)
 			x87_write(fpu, 0, x87_indefinite);
 		return;
 	}
-	x87_raise(fpu, 0, FSW_C1);
 	if (taken)
 		x87_write(fpu, 0, *x87_st(fpu, i));
 }
