@@ -1,0 +1,79 @@
+#!/bin/bash
+# Takes the Linux guest from Debian's packages, once: the cloud kernel with its modules, and busybox, of which an
+# initramfs is built. Nothing is installed. Prints two lines: the path of the kernel, and of the initramfs.
+#
+# usage: fetch.sh
+#
+# All is kept in $RUSE_CACHE (~/.cache/ruse). Needs the network only when something is missing, and root only when apt
+# has no package lists.
+set -euo pipefail
+
+here=$(dirname "$(readlink -f "$0")")
+cache=${RUSE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ruse}
+kernel_package=linux-image-cloud-amd64
+busybox_package=busybox-static
+work=
+
+. "$here/steps.sh"
+trap '[ -z "$work" ] || rm -rf "$work"' EXIT
+
+# Unpacks a package, without installing it, into a directory.
+unpack_package() {
+	local package=$1 into=$2 dir
+	dir=$(mktemp -d "$work/deb.XXXXXX")
+	# Lists that are old name files that are gone.
+	if ! (cd "$dir" && apt-get download "$package") >/dev/null 2>&1; then
+		step "updating the package lists" as_root apt-get update
+		step "fetching $package again" env -C "$dir" apt-get download "$package"
+	fi
+	dpkg-deb -x "$dir"/*.deb "$into"
+}
+
+# linux-image-cloud-amd64 holds nothing; it depends on the image of the day.
+newest_kernel() {
+	apt-cache depends --no-recommends --no-suggests "$kernel_package" 2>/dev/null |
+		sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1
+}
+
+fetch_guest() {
+	local image
+	command -v dpkg-deb >/dev/null && command -v apt-get >/dev/null ||
+		die "the guest comes from Debian's packages, and there is no apt here: give --kernel and --initrd"
+	[ "$(dpkg --print-architecture)" = amd64 ] ||
+		die "the guest comes from amd64 packages, and this is another architecture: give --kernel and --initrd"
+	image=$(newest_kernel)
+	if [ -z "$image" ]; then
+		step "updating the package lists" as_root apt-get update
+		image=$(newest_kernel)
+	fi
+	[ -n "$image" ] || die "$kernel_package is not among the packages: check /etc/apt/sources.list"
+	work=$(mktemp -d "$cache/tmp.XXXXXX")
+	say "fetching $image ..."
+	unpack_package "$image" "$work/kernel"
+	say "fetching $busybox_package ..."
+	unpack_package "$busybox_package" "$work/busybox"
+	mkdir "$work/guest" "$work/guest/bin"
+	cp "$work"/kernel/boot/vmlinuz-* "$work/guest/vmlinuz"
+	cp -r "$work/kernel/lib" "$work/guest/lib"
+	cp "$work/busybox/bin/busybox" "$work/guest/bin/busybox"
+	# In place as a whole or not at all.
+	mv -T "$work/guest" "$cache/guest"
+}
+
+if [ ! -f "$cache/guest/vmlinuz" ]; then
+	mkdir -p "$cache"
+	# Two at once: one fetches, the other waits.
+	exec 9>"$cache/lock"
+	flock 9
+	# Left over from one that was killed; nobody else is here now.
+	rm -rf "$cache"/tmp.*
+	[ -f "$cache/guest/vmlinuz" ] || fetch_guest
+	exec 9>&-
+fi
+
+# The initramfs is built again when what goes into it has changed.
+initrd=$cache/guest/initrd-$(cat "$here"/initramfs/* | sha256sum | cut -c 1-16)
+[ -f "$initrd" ] ||
+	step "building the initramfs" "$here/initramfs/build.sh" "$cache/guest" "$cache/guest" "$initrd"
+echo "$cache/guest/vmlinuz"
+echo "$initrd"

@@ -1,0 +1,54 @@
+#!/bin/bash
+# Debian's kernel boots, and runs commands for us: standard streams, exit status, arguments, processors, and what is
+# said when the guest dies first.
+#
+# usage: commands.sh RUSE SOURCE_ROOT
+set -u
+
+ruse=$1 root=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+if ! guest=$("$root/guests/fetch.sh" 2>"$work/fetch"); then
+	echo "SKIP: the Debian guest can't be fetched: $(tail -n 1 "$work/fetch")"
+	exit 77
+fi
+
+# guest OPTION... -- COMMAND...: the way ./run does it.
+guest() {
+	timeout 100 "$ruse" run --kernel "${guest%%$'\n'*}" --initrd "${guest#*$'\n'}" --engine interp --no-reboot \
+		--append 'console=ttyS0 quiet panic=-1' "$@" >"$work/out" 2>"$work/err"
+}
+
+expect() {
+	[ "$2" = "$3" ] && return
+	echo "FAIL: $1: '$2' instead of '$3'"
+	cat "$work/err"
+	failed=1
+}
+
+# One boot: streams kept apart, arguments unharmed, more bytes than any buffer holds, status.
+head -c 300000 /dev/urandom >"$work/in"
+guest -- sh -c 'md5sum; echo to stderr >&2; printf "<%s>" "$@"; exit 7' name "it's" 'two  words' '$HOME "x" \n' '' <"$work/in"
+expect 'exit status' $? 7
+expect stdout "$(cat "$work/out")" "$(md5sum <"$work/in")"$'\n'"<it's><two  words><\$HOME \"x\" \\n><>"
+expect stderr "$(cat "$work/err")" 'to stderr'
+
+guest --cpus 4 -- sh -c 'nproc; head -c 2000000 /dev/zero | tr "\0" "x"' </dev/null
+expect 'status with four processors' $? 0
+expect 'four processors' "$(head -n 1 "$work/out")" 4
+expect 'length of a long output' "$(tail -n +2 "$work/out" | wc -c)" 2000000
+
+guest -- no-such-command </dev/null
+expect 'status of a missing command' $? 127
+
+guest -- sh -c 'sync; echo c >/proc/sysrq-trigger; sleep 60' </dev/null
+expect 'status of a panic' $? 3
+grep -q 'sysrq triggered crash' "$work/err" || { echo 'FAIL: the panic is not shown'; failed=1; }
+grep -q "before the command's exit status was known" "$work/err" || { echo 'FAIL: nothing is said of the status'; failed=1; }
+
+guest -- sh -c 'poweroff -f; sleep 60' </dev/null
+expect 'status of a guest that powers off' $? 3
+
+exit $failed
