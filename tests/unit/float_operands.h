@@ -1,5 +1,5 @@
-/* Random floating-point operands, biased to what goes wrong: specials, neighbours of limits, runs of ones and
- * zeros, exponents near each other.
+/* Random floating-point operands, biased to what goes wrong: specials, neighbours of limits, runs
+ * of ones and zeros, exponents near each other.
  *
  * Example: uint64_t a = operand_ieee(11, 52);    // a double
  */

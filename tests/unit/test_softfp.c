@@ -1,6 +1,6 @@
-/* arch/softfp against the processor's own SSE, FMA and F16C instructions: results and flags, for random operands
- * in all roundings, with DAZ, FTZ and unmasked exceptions. Runs on x86-64 hosts. x87's half is in
- * test_x87_portable.c.
+/* arch/softfp against the processor's own SSE, FMA and F16C instructions: results and flags, for
+ * random operands in all roundings, with DAZ, FTZ and unmasked exceptions. Runs on x86-64 hosts.
+ * x87's half is in test_x87_portable.c.
  *
  * Example: `meson test -C build softfp`
  */
@@ -14,10 +14,10 @@
 #include <ucontext.h>
 #include <cmocka.h>
 
-#define CASES 40000 /* an operation; a tenth with unmasked exceptions */
+#define CASES	      40000 /* an operation; a tenth with unmasked exceptions */
 #define MXCSR_DEFAULT 0x1f80u
-#define MXCSR_DAZ 0x40u
-#define MXCSR_FTZ 0x8000u
+#define MXCSR_DAZ     0x40u
+#define MXCSR_FTZ     0x8000u
 
 /* ---- the processor ---- */
 
@@ -25,7 +25,8 @@ struct operands {
 	uint64_t a, b, c;
 };
 
-/* A SIGFPE's flags: the handler masks everything, so that the instruction ends when it is executed again. */
+/* A SIGFPE's flags: the handler masks everything, so that the instruction ends when it is executed
+ * again. */
 static volatile uint32_t trapped;
 
 static void on_sigfpe(int signal, siginfo_t *info, void *context)
@@ -40,13 +41,14 @@ static void on_sigfpe(int signal, siginfo_t *info, void *context)
 	do {                                                                                       \
 		const uint32_t normal = MXCSR_DEFAULT;                                             \
 		uint32_t after;                                                                    \
-		__asm__ volatile("vmovq %[x], %%xmm0\n\tvmovq %[y], %%xmm1\n\tvmovq %[z], %%xmm2\n\t" \
-				 "ldmxcsr %[mxcsr]\n\t" body "\n\t"                                \
-				 "stmxcsr %[after]\n\tldmxcsr %[normal]\n\t"                       \
-				 : [after] "=m"(after), [r] result_constraint(result)              \
-				 : [x] "m"(in.a), [y] "m"(in.b), [z] "m"(in.c), [mxcsr] "m"(mxcsr), \
-				   [normal] "m"(normal)                                            \
-				 : "cc", "xmm0", "xmm1", "xmm2", "memory");                        \
+		__asm__ volatile(                                                                  \
+		    "vmovq %[x], %%xmm0\n\tvmovq %[y], %%xmm1\n\tvmovq %[z], %%xmm2\n\t"           \
+		    "ldmxcsr %[mxcsr]\n\t" body "\n\t"                                             \
+		    "stmxcsr %[after]\n\tldmxcsr %[normal]\n\t"                                    \
+		    : [after] "=m"(after), [r] result_constraint(result)                           \
+		    : [x] "m"(in.a), [y] "m"(in.b), [z] "m"(in.c), [mxcsr] "m"(mxcsr),             \
+		      [normal] "m"(normal)                                                         \
+		    : "cc", "xmm0", "xmm1", "xmm2", "memory");                                     \
 		*flags = after & 0x3f;                                                             \
 		return (uint64_t)result;                                                           \
 	} while (0)
@@ -172,7 +174,8 @@ OURS(f64_to_f32, softfp_f64_to_f32(fp, in.a))
 OURS(f16_to_f32, softfp_f16_to_f32(fp, (uint16_t)in.a))
 OURS(f32_to_f16, softfp_f32_to_f16(fp, (uint32_t)in.a))
 #define OURS_FMA(name, negate_product, negate_addend)                                              \
-	OURS(f32_##name, softfp_f32_fma(fp, (uint32_t)in.b, (uint32_t)in.a, (uint32_t)in.c, negate_product, negate_addend)) \
+	OURS(f32_##name, softfp_f32_fma(fp, (uint32_t)in.b, (uint32_t)in.a, (uint32_t)in.c,        \
+					negate_product, negate_addend))                            \
 	OURS(f64_##name, softfp_f64_fma(fp, in.b, in.a, in.c, negate_product, negate_addend))
 OURS_FMA(fmadd, false, false)
 OURS_FMA(fmsub, false, true)
@@ -193,39 +196,42 @@ struct operation {
 	enum feature feature;
 };
 
-#define OPERATION(name, kind, mask, feature) { #name, native_##name, ours_##name, kind, mask, feature }
+#define OPERATION(name, kind, mask, feature)                                                       \
+	{                                                                                          \
+#name, native_##name, ours_##name, kind, mask, feature                             \
+	}
 #define BOTH(name, feature)                                                                        \
 	OPERATION(f32_##name, F32, 0xffffffff, feature), OPERATION(f64_##name, F64, ~0ull, feature)
 static const struct operation operations[] = {
-	BOTH(add, BASE),
-	BOTH(sub, BASE),
-	BOTH(mul, BASE),
-	BOTH(div, BASE),
-	BOTH(sqrt, BASE),
-	BOTH(round, BASE),
-	BOTH(round_quiet, BASE),
-	BOTH(fmadd, FMA),
-	BOTH(fmsub, FMA),
-	BOTH(fnmadd, FMA),
-	BOTH(fnmsub, FMA),
-	OPERATION(f32_comi, F32, 0x45, BASE),
-	OPERATION(f64_comi, F64, 0x45, BASE),
-	OPERATION(f32_ucomi, F32, 0x45, BASE),
-	OPERATION(f64_ucomi, F64, 0x45, BASE),
-	OPERATION(f32_to_i32, F32, 0xffffffff, BASE),
-	OPERATION(f64_to_i32, F64, 0xffffffff, BASE),
-	OPERATION(f32_to_i64, F32, ~0ull, BASE),
-	OPERATION(f64_to_i64, F64, ~0ull, BASE),
-	OPERATION(f32_truncate, F32, ~0ull, BASE),
-	OPERATION(f64_truncate, F64, ~0ull, BASE),
-	OPERATION(f32_from_i32, INTEGER, 0xffffffff, BASE),
-	OPERATION(f64_from_i32, INTEGER, ~0ull, BASE),
-	OPERATION(f32_from_i64, INTEGER, 0xffffffff, BASE),
-	OPERATION(f64_from_i64, INTEGER, ~0ull, BASE),
-	OPERATION(f32_to_f64, F32, ~0ull, BASE),
-	OPERATION(f64_to_f32, F64, 0xffffffff, BASE),
-	OPERATION(f16_to_f32, F16, 0xffffffff, F16C),
-	OPERATION(f32_to_f16, F32, 0xffff, F16C),
+    BOTH(add, BASE),
+    BOTH(sub, BASE),
+    BOTH(mul, BASE),
+    BOTH(div, BASE),
+    BOTH(sqrt, BASE),
+    BOTH(round, BASE),
+    BOTH(round_quiet, BASE),
+    BOTH(fmadd, FMA),
+    BOTH(fmsub, FMA),
+    BOTH(fnmadd, FMA),
+    BOTH(fnmsub, FMA),
+    OPERATION(f32_comi, F32, 0x45, BASE),
+    OPERATION(f64_comi, F64, 0x45, BASE),
+    OPERATION(f32_ucomi, F32, 0x45, BASE),
+    OPERATION(f64_ucomi, F64, 0x45, BASE),
+    OPERATION(f32_to_i32, F32, 0xffffffff, BASE),
+    OPERATION(f64_to_i32, F64, 0xffffffff, BASE),
+    OPERATION(f32_to_i64, F32, ~0ull, BASE),
+    OPERATION(f64_to_i64, F64, ~0ull, BASE),
+    OPERATION(f32_truncate, F32, ~0ull, BASE),
+    OPERATION(f64_truncate, F64, ~0ull, BASE),
+    OPERATION(f32_from_i32, INTEGER, 0xffffffff, BASE),
+    OPERATION(f64_from_i32, INTEGER, ~0ull, BASE),
+    OPERATION(f32_from_i64, INTEGER, 0xffffffff, BASE),
+    OPERATION(f64_from_i64, INTEGER, ~0ull, BASE),
+    OPERATION(f32_to_f64, F32, ~0ull, BASE),
+    OPERATION(f64_to_f32, F64, 0xffffffff, BASE),
+    OPERATION(f16_to_f32, F16, 0xffffffff, F16C),
+    OPERATION(f32_to_f16, F32, 0xffff, F16C),
 };
 
 static uint64_t operand(struct float_random *random, enum kind kind)
@@ -238,13 +244,14 @@ static uint64_t operand(struct float_random *random, enum kind kind)
 	case F64:
 		return operand_ieee(random, 11, 52);
 	default:
-		return (uint64_t)((int64_t)float_random_next(random) >> (float_random_next(random) & 63));
+		return (uint64_t)((int64_t)float_random_next(random) >>
+				  (float_random_next(random) & 63));
 	}
 }
 
 static struct operands operands(struct float_random *random, enum kind kind)
 {
-	struct operands in = { operand(random, kind), operand(random, kind), operand(random, kind) };
+	struct operands in = {operand(random, kind), operand(random, kind), operand(random, kind)};
 	const uint64_t r = float_random_next(random);
 
 	/* Cancellation, comparison of equals, products next to the addend. */
@@ -264,10 +271,10 @@ static void check(const struct operation *op, struct float_random *random, uint3
 	if ((r >> 8 & 7) == 0)
 		mxcsr |= (uint32_t)(r >> 16) & (MXCSR_DAZ | MXCSR_FTZ);
 	struct softfp fp = {
-		.rounding = (uint8_t)(mxcsr >> 13 & 3),
-		.flush_to_zero = mxcsr & MXCSR_FTZ,
-		.denormals_are_zero = mxcsr & MXCSR_DAZ,
-		.masked = (uint8_t)masks,
+	    .rounding = (uint8_t)(mxcsr >> 13 & 3),
+	    .flush_to_zero = mxcsr & MXCSR_FTZ,
+	    .denormals_are_zero = mxcsr & MXCSR_DAZ,
+	    .masked = (uint8_t)masks,
 	};
 	trapped = 0;
 	const uint64_t native = op->native(in, mxcsr, &native_flags);
@@ -275,24 +282,28 @@ static void check(const struct operation *op, struct float_random *random, uint3
 
 	if (trapped)
 		native_flags = trapped & 0x3f;
-	const bool same = native_flags == fp.flags && (trapped || !((native ^ ours) & op->result_mask)) &&
+	const bool same = native_flags == fp.flags &&
+			  (trapped || !((native ^ ours) & op->result_mask)) &&
 			  !!trapped == !!(fp.flags & ~masks & 0x3f);
 	if (!same)
-		fail_msg("%s(%llx, %llx, %llx) mxcsr %x: processor %llx flags %x%s, ours %llx flags %x", op->name,
-			 (unsigned long long)in.a, (unsigned long long)in.b, (unsigned long long)in.c, mxcsr,
-			 (unsigned long long)(native & op->result_mask), native_flags, trapped ? " trapped" : "",
-			 (unsigned long long)(ours & op->result_mask), fp.flags);
+		fail_msg(
+		    "%s(%llx, %llx, %llx) mxcsr %x: processor %llx flags %x%s, ours %llx flags %x",
+		    op->name, (unsigned long long)in.a, (unsigned long long)in.b,
+		    (unsigned long long)in.c, mxcsr, (unsigned long long)(native & op->result_mask),
+		    native_flags, trapped ? " trapped" : "",
+		    (unsigned long long)(ours & op->result_mask), fp.flags);
 }
 
 static bool has(enum feature feature)
 {
-	return feature == BASE || __builtin_cpu_supports("fma"); /* no processor has only one of FMA and F16C */
+	return feature == BASE ||
+	       __builtin_cpu_supports("fma"); /* no processor has only one of FMA and F16C */
 }
 
 static void test_against_the_processor(void **state)
 {
-	const struct sigaction action = { .sa_sigaction = on_sigfpe, .sa_flags = SA_SIGINFO };
-	struct float_random random = { 1 };
+	const struct sigaction action = {.sa_sigaction = on_sigfpe, .sa_flags = SA_SIGINFO};
+	struct float_random random = {1};
 
 	sigaction(SIGFPE, &action, NULL); /* cmocka has its own outside of the test */
 	for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
@@ -307,6 +318,6 @@ static void test_against_the_processor(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_against_the_processor) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_the_processor)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

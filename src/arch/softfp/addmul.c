@@ -4,7 +4,8 @@
  */
 #include "arch/softfp/parts.h"
 
-static struct fp_parts add(struct softfp *fp, const struct fp_format *format, struct fp_parts a, struct fp_parts b)
+static struct fp_parts add(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
+			   struct fp_parts b)
 {
 	fp->rounded_up = false;
 	if (a.class == FP_INFINITY && b.class == FP_INFINITY && a.sign != b.sign)
@@ -39,12 +40,14 @@ static struct fp_parts add(struct softfp *fp, const struct fp_format *format, st
 	return fp_round(fp, format, a.sign, a.exp + 1 - shift, (uint64_t)(x >> 64), (uint64_t)x);
 }
 
-static struct fp_parts mul(struct softfp *fp, const struct fp_format *format, struct fp_parts a, struct fp_parts b)
+static struct fp_parts mul(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
+			   struct fp_parts b)
 {
 	bool sign = a.sign != b.sign;
 
 	fp->rounded_up = false;
-	if ((a.class == FP_INFINITY && b.class == FP_ZERO) || (a.class == FP_ZERO && b.class == FP_INFINITY))
+	if ((a.class == FP_INFINITY && b.class == FP_ZERO) ||
+	    (a.class == FP_ZERO && b.class == FP_INFINITY))
 		return fp_invalid(fp);
 	if ((a.denormal || b.denormal) && fp_raise(fp, SOFTFP_DENORMAL))
 		return fp_zero(false);

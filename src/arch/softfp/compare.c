@@ -4,7 +4,8 @@
  */
 #include "arch/softfp/parts.h"
 
-static enum softfp_order compare(struct softfp *fp, struct fp_parts a, struct fp_parts b, bool quiet)
+static enum softfp_order compare(struct softfp *fp, struct fp_parts a, struct fp_parts b,
+				 bool quiet)
 {
 	fp->rounded_up = false;
 	if (a.class >= FP_QNAN || b.class >= FP_QNAN) {

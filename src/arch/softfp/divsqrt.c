@@ -4,7 +4,8 @@
  */
 #include "arch/softfp/parts.h"
 
-/* The discarded fraction remainder / divisor, as fp_round's lo: only its order to one half counts. */
+/* The discarded fraction remainder / divisor, as fp_round's lo: only its order to one half counts.
+ */
 static uint64_t fraction_of(uint64_t remainder, uint64_t divisor)
 {
 	if (!remainder)
@@ -13,7 +14,8 @@ static uint64_t fraction_of(uint64_t remainder, uint64_t divisor)
 	return remainder > rest ? 3ull << 62 : remainder == rest ? 1ull << 63 : 1ull << 62;
 }
 
-static struct fp_parts divide(struct softfp *fp, const struct fp_format *format, struct fp_parts a, struct fp_parts b)
+static struct fp_parts divide(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
+			      struct fp_parts b)
 {
 	bool sign = a.sign != b.sign;
 
@@ -33,7 +35,8 @@ static struct fp_parts divide(struct softfp *fp, const struct fp_format *format,
 	bool halve = a.frac >= b.frac; /* so that the quotient has 64 bits */
 	uint64_t remainder;
 	uint64_t q = fp_divide_128(a.frac >> halve, halve ? a.frac << 63 : 0, b.frac, &remainder);
-	return fp_round(fp, format, sign, a.exp - b.exp - !halve, q, fraction_of(remainder, b.frac));
+	return fp_round(fp, format, sign, a.exp - b.exp - !halve, q,
+			fraction_of(remainder, b.frac));
 }
 
 /* Floor of the square root of v >= 2^30. */
@@ -82,7 +85,8 @@ static uint64_t sqrt_128(unsigned __int128 v, unsigned __int128 *remainder)
 	uint64_t q = half / upper;
 	uint64_t u = (half % upper) << 1 | (digit & 1);
 	unsigned __int128 root = ((unsigned __int128)upper << 32) + q;
-	__int128 r = (__int128)((unsigned __int128)u << 32 | (uint32_t)v) - (__int128)((unsigned __int128)q * q);
+	__int128 r = (__int128)((unsigned __int128)u << 32 | (uint32_t)v) -
+		     (__int128)((unsigned __int128)q * q);
 
 	if (r < 0) {
 		r += (__int128)(2 * root - 1);
@@ -92,7 +96,8 @@ static uint64_t sqrt_128(unsigned __int128 v, unsigned __int128 *remainder)
 	return (uint64_t)root;
 }
 
-static struct fp_parts square_root(struct softfp *fp, const struct fp_format *format, struct fp_parts a)
+static struct fp_parts square_root(struct softfp *fp, const struct fp_format *format,
+				   struct fp_parts a)
 {
 	if (a.class == FP_ZERO)
 		return a;

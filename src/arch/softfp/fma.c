@@ -11,7 +11,8 @@ struct wide {
 	bool sign;
 };
 
-static struct fp_parts add_wide(struct softfp *fp, const struct fp_format *format, struct wide a, struct wide b)
+static struct fp_parts add_wide(struct softfp *fp, const struct fp_format *format, struct wide a,
+				struct wide b)
 {
 	if (a.exp < b.exp || (a.exp == b.exp && a.frac < b.frac)) {
 		struct wide t = a;
@@ -26,12 +27,14 @@ static struct fp_parts add_wide(struct softfp *fp, const struct fp_format *forma
 		return fp_zero(fp->rounding == SOFTFP_DOWN);
 	int shift = fp_clz128(a.frac);
 	a.frac <<= shift;
-	return fp_round(fp, format, a.sign, a.exp + 1 - shift, (uint64_t)(a.frac >> 64), (uint64_t)a.frac);
+	return fp_round(fp, format, a.sign, a.exp + 1 - shift, (uint64_t)(a.frac >> 64),
+			(uint64_t)a.frac);
 }
 
 /* SDM 1 14.5.2: NaN operands come first, then invalid products and sums. */
-static struct fp_parts fma(struct softfp *fp, const struct fp_format *format, struct fp_parts a, struct fp_parts b,
-			   struct fp_parts c, bool negate_product, bool negate_addend)
+static struct fp_parts multiply_add(struct softfp *fp, const struct fp_format *format,
+				    struct fp_parts a, struct fp_parts b, struct fp_parts c,
+				    bool negate_product, bool negate_addend)
 {
 	bool sign = a.sign ^ b.sign ^ negate_product;
 
@@ -58,24 +61,30 @@ static struct fp_parts fma(struct softfp *fp, const struct fp_format *format, st
 		return fp_round(fp, format, c.sign, c.exp, c.frac, 0);
 	}
 
-	struct wide product = { (unsigned __int128)a.frac * b.frac, a.exp + b.exp + 1, sign };
+	struct wide product = {(unsigned __int128)a.frac * b.frac, a.exp + b.exp + 1, sign};
 	if (!(product.frac >> 127)) {
 		product.frac <<= 1;
 		product.exp--;
 	}
 	if (c.class == FP_ZERO)
-		return fp_round(fp, format, sign, product.exp, (uint64_t)(product.frac >> 64), (uint64_t)product.frac);
-	return add_wide(fp, format, product, (struct wide){ (unsigned __int128)c.frac << 64, c.exp, c.sign });
+		return fp_round(fp, format, sign, product.exp, (uint64_t)(product.frac >> 64),
+				(uint64_t)product.frac);
+	return add_wide(fp, format, product,
+			(struct wide){(unsigned __int128)c.frac << 64, c.exp, c.sign});
 }
 
-uint32_t softfp_f32_fma(struct softfp *fp, uint32_t a, uint32_t b, uint32_t c, bool negate_product, bool negate_addend)
+uint32_t softfp_f32_fma(struct softfp *fp, uint32_t a, uint32_t b, uint32_t c, bool negate_product,
+			bool negate_addend)
 {
-	return fp_pack_f32(fma(fp, &fp_format_f32, fp_unpack_f32(fp, a), fp_unpack_f32(fp, b), fp_unpack_f32(fp, c),
-			       negate_product, negate_addend));
+	return fp_pack_f32(multiply_add(fp, &fp_format_f32, fp_unpack_f32(fp, a),
+					fp_unpack_f32(fp, b), fp_unpack_f32(fp, c), negate_product,
+					negate_addend));
 }
 
-uint64_t softfp_f64_fma(struct softfp *fp, uint64_t a, uint64_t b, uint64_t c, bool negate_product, bool negate_addend)
+uint64_t softfp_f64_fma(struct softfp *fp, uint64_t a, uint64_t b, uint64_t c, bool negate_product,
+			bool negate_addend)
 {
-	return fp_pack_f64(fma(fp, &fp_format_f64, fp_unpack_f64(fp, a), fp_unpack_f64(fp, b), fp_unpack_f64(fp, c),
-			       negate_product, negate_addend));
+	return fp_pack_f64(multiply_add(fp, &fp_format_f64, fp_unpack_f64(fp, a),
+					fp_unpack_f64(fp, b), fp_unpack_f64(fp, c), negate_product,
+					negate_addend));
 }

@@ -4,8 +4,10 @@
  */
 #include "arch/softfp/parts.h"
 
-/* |a| as an integer under fp->rounding, for |a| < 2^64 before rounding. Returns whether that fits 64 bits. */
-static bool round_magnitude(struct softfp *fp, struct fp_parts a, uint64_t *magnitude, bool *inexact)
+/* |a| as an integer under fp->rounding, for |a| < 2^64 before rounding. Returns whether that fits
+ * 64 bits. */
+static bool round_magnitude(struct softfp *fp, struct fp_parts a, uint64_t *magnitude,
+			    bool *inexact)
 {
 	uint64_t rest;
 

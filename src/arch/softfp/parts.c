@@ -8,12 +8,17 @@
 #define F80_EMAX 16383
 #define F80_WRAP 24576
 
-const struct fp_format fp_format_f16 = { .precision = 11, .emin = -14, .emax = 15 };
-const struct fp_format fp_format_f32 = { .precision = 24, .flushes = true, .emin = -126, .emax = 127 };
-const struct fp_format fp_format_f64 = { .precision = 53, .flushes = true, .emin = -1022, .emax = 1023 };
-const struct fp_format fp_format_f80 = { .precision = 64, .wrap = F80_WRAP, .emin = F80_EMIN, .emax = F80_EMAX };
-static const struct fp_format f80_as_f64 = { .precision = 53, .wrap = F80_WRAP, .emin = F80_EMIN, .emax = F80_EMAX };
-static const struct fp_format f80_as_f32 = { .precision = 24, .wrap = F80_WRAP, .emin = F80_EMIN, .emax = F80_EMAX };
+const struct fp_format fp_format_f16 = {.precision = 11, .emin = -14, .emax = 15};
+const struct fp_format fp_format_f32 = {
+    .precision = 24, .flushes = true, .emin = -126, .emax = 127};
+const struct fp_format fp_format_f64 = {
+    .precision = 53, .flushes = true, .emin = -1022, .emax = 1023};
+const struct fp_format fp_format_f80 = {
+    .precision = 64, .wrap = F80_WRAP, .emin = F80_EMIN, .emax = F80_EMAX};
+static const struct fp_format f80_as_f64 = {
+    .precision = 53, .wrap = F80_WRAP, .emin = F80_EMIN, .emax = F80_EMAX};
+static const struct fp_format f80_as_f32 = {
+    .precision = 24, .wrap = F80_WRAP, .emin = F80_EMIN, .emax = F80_EMAX};
 
 const struct fp_format *fp_format_f80_controlled(const struct softfp *fp)
 {
@@ -29,17 +34,18 @@ const struct fp_format *fp_format_f80_controlled(const struct softfp *fp)
 
 struct fp_parts fp_zero(bool sign)
 {
-	return (struct fp_parts){ .class = FP_ZERO, .sign = sign };
+	return (struct fp_parts){.class = FP_ZERO, .sign = sign};
 }
 
 struct fp_parts fp_infinity(bool sign)
 {
-	return (struct fp_parts){ .class = FP_INFINITY, .sign = sign, .frac = FP_INTEGER_BIT };
+	return (struct fp_parts){.class = FP_INFINITY, .sign = sign, .frac = FP_INTEGER_BIT};
 }
 
 struct fp_parts fp_default_nan(void)
 {
-	return (struct fp_parts){ .class = FP_QNAN, .sign = true, .frac = FP_INTEGER_BIT | FP_QUIET_BIT };
+	return (struct fp_parts){
+	    .class = FP_QNAN, .sign = true, .frac = FP_INTEGER_BIT | FP_QUIET_BIT};
 }
 
 struct fp_parts fp_invalid(struct softfp *fp)
@@ -56,9 +62,10 @@ struct fp_parts fp_quieted(struct fp_parts a)
 }
 
 /* frac: the stored fraction, left-aligned below the integer bit. */
-static inline struct fp_parts unpack_ieee(bool sign, int32_t biased, int32_t bias, uint64_t frac, bool flush)
+static inline struct fp_parts unpack_ieee(bool sign, int32_t biased, int32_t bias, uint64_t frac,
+					  bool flush)
 {
-	struct fp_parts p = { .sign = sign, .frac = frac };
+	struct fp_parts p = {.sign = sign, .frac = frac};
 
 	if (biased == 2 * bias + 1) {
 		p.class = !frac ? FP_INFINITY : frac & FP_QUIET_BIT ? FP_QNAN : FP_SNAN;
@@ -86,12 +93,14 @@ struct fp_parts fp_unpack_f16(uint16_t a)
 
 struct fp_parts fp_unpack_f32(const struct softfp *fp, uint32_t a)
 {
-	return unpack_ieee(a >> 31, a >> 23 & 0xff, 127, (uint64_t)(a & 0x7fffff) << 40, fp->denormals_are_zero);
+	return unpack_ieee(a >> 31, a >> 23 & 0xff, 127, (uint64_t)(a & 0x7fffff) << 40,
+			   fp->denormals_are_zero);
 }
 
 struct fp_parts fp_unpack_f64(const struct softfp *fp, uint64_t a)
 {
-	return unpack_ieee(a >> 63, a >> 52 & 0x7ff, 1023, (a & 0xfffffffffffffull) << 11, fp->denormals_are_zero);
+	return unpack_ieee(a >> 63, a >> 52 & 0x7ff, 1023, (a & 0xfffffffffffffull) << 11,
+			   fp->denormals_are_zero);
 }
 
 struct fp_parts fp_unpack_f80(const struct softfp *fp, struct softfp_f80 a)
@@ -101,9 +110,10 @@ struct fp_parts fp_unpack_f80(const struct softfp *fp, struct softfp_f80 a)
 	bool sign = a.exponent >> 15;
 
 	if (biased && !(m & FP_INTEGER_BIT))
-		return (struct fp_parts){ .class = FP_UNSUPPORTED, .sign = sign, .frac = m };
+		return (struct fp_parts){.class = FP_UNSUPPORTED, .sign = sign, .frac = m};
 	if (!biased && (m & FP_INTEGER_BIT)) /* a pseudo-denormal has the exponent of a denormal */
-		return (struct fp_parts){ .class = FP_FINITE, .sign = sign, .denormal = true, .exp = F80_EMIN, .frac = m };
+		return (struct fp_parts){
+		    .class = FP_FINITE, .sign = sign, .denormal = true, .exp = F80_EMIN, .frac = m};
 	return unpack_ieee(sign, biased, 16383, m & ~FP_INTEGER_BIT, false);
 }
 
@@ -120,7 +130,8 @@ static inline uint64_t pack_ieee(struct fp_parts a, unsigned fraction_bits, unsi
 	} else {
 		biased = 2 * bias + 1;
 	}
-	return (uint64_t)a.sign << (fraction_bits + exponent_bits) | (uint64_t)biased << fraction_bits | fraction;
+	return (uint64_t)a.sign << (fraction_bits + exponent_bits) |
+	       (uint64_t)biased << fraction_bits | fraction;
 }
 
 uint16_t fp_pack_f16(struct fp_parts a)
@@ -147,8 +158,8 @@ struct softfp_f80 fp_pack_f80(struct fp_parts a)
 	else if (a.class == FP_FINITE)
 		biased = a.frac & FP_INTEGER_BIT ? a.exp + 16383 : 0;
 	return (struct softfp_f80){
-		.mantissa = a.class == FP_ZERO ? 0 : a.frac,
-		.exponent = (uint16_t)(a.sign << 15 | biased),
+	    .mantissa = a.class == FP_ZERO ? 0 : a.frac,
+	    .exponent = (uint16_t)(a.sign << 15 | biased),
 	};
 }
 
@@ -175,11 +186,11 @@ struct rounded {
 };
 
 /* hi:lo to `precision` bits of hi. */
-static struct rounded round_fraction(enum softfp_rounding rounding, bool sign, unsigned precision, uint64_t hi,
-				     uint64_t lo)
+static struct rounded round_fraction(enum softfp_rounding rounding, bool sign, unsigned precision,
+				     uint64_t hi, uint64_t lo)
 {
 	unsigned drop = 64 - precision;
-	struct rounded r = { .frac = hi };
+	struct rounded r = {.frac = hi};
 	uint64_t rest = lo;
 
 	if (drop) {
@@ -207,26 +218,32 @@ static struct fp_parts overflow(struct softfp *fp, const struct fp_format *forma
 	if (to_infinity)
 		return fp_infinity(sign);
 	return (struct fp_parts){
-		.class = FP_FINITE, .sign = sign, .exp = format->emax, .frac = ~0ull << (64 - format->precision),
+	    .class = FP_FINITE,
+	    .sign = sign,
+	    .exp = format->emax,
+	    .frac = ~0ull << (64 - format->precision),
 	};
 }
 
 /* A tiny result while underflow is masked: a denormal, or zero. */
-static struct fp_parts denormalize(struct softfp *fp, const struct fp_format *format, bool sign, int32_t exp,
-				   uint64_t hi, uint64_t lo)
+static struct fp_parts denormalize(struct softfp *fp, const struct fp_format *format, bool sign,
+				   int32_t exp, uint64_t hi, uint64_t lo)
 {
 	if (format->flushes && fp->flush_to_zero) {
 		fp->flags |= SOFTFP_UNDERFLOW | SOFTFP_INEXACT;
 		return fp_zero(sign);
 	}
-	unsigned __int128 v = fp_shift_right_sticky((unsigned __int128)hi << 64 | lo, format->emin - exp);
-	struct rounded r = round_fraction(fp->rounding, sign, format->precision, (uint64_t)(v >> 64), (uint64_t)v);
+	unsigned __int128 v =
+	    fp_shift_right_sticky((unsigned __int128)hi << 64 | lo, format->emin - exp);
+	struct rounded r =
+	    round_fraction(fp->rounding, sign, format->precision, (uint64_t)(v >> 64), (uint64_t)v);
 	if (r.inexact)
 		fp->flags |= SOFTFP_UNDERFLOW | SOFTFP_INEXACT;
 	fp->rounded_up = r.up;
 	if (!r.frac)
 		return fp_zero(sign);
-	return (struct fp_parts){ .class = FP_FINITE, .sign = sign, .exp = format->emin, .frac = r.frac };
+	return (struct fp_parts){
+	    .class = FP_FINITE, .sign = sign, .exp = format->emin, .frac = r.frac};
 }
 
 struct fp_parts fp_round(struct softfp *fp, const struct fp_format *format, bool sign, int32_t exp,
@@ -250,7 +267,8 @@ struct fp_parts fp_round(struct softfp *fp, const struct fp_format *format, bool
 	if (r.inexact)
 		fp->flags |= SOFTFP_INEXACT;
 	fp->rounded_up = r.up;
-	return (struct fp_parts){ .class = FP_FINITE, .sign = sign, .exp = rounded_exp, .frac = r.frac };
+	return (struct fp_parts){
+	    .class = FP_FINITE, .sign = sign, .exp = rounded_exp, .frac = r.frac};
 }
 
 bool fp_nan1(struct softfp *fp, struct fp_parts a, struct fp_parts *result)
@@ -281,7 +299,8 @@ static struct fp_parts larger_nan(struct fp_parts a, struct fp_parts b)
 	return a.sign ? b : a;
 }
 
-bool fp_nan2(struct softfp *fp, struct fp_parts a, struct fp_parts b, bool by_significand, struct fp_parts *result)
+bool fp_nan2(struct softfp *fp, struct fp_parts a, struct fp_parts b, bool by_significand,
+	     struct fp_parts *result)
 {
 	if (likely(a.class < FP_QNAN && b.class < FP_QNAN))
 		return false;

@@ -3,8 +3,9 @@
  *     struct fp_parts x = fp_unpack_f32(fp, a);           // 1.5f: sign 0, exp 0, frac 0xc000...
  *     return fp_pack_f32(fp_round(fp, &fp_format_f32, sign, exp, hi, lo));
  *
- * A finite value is frac / 2^63 * 2^exp with bit 63 of frac set, whatever the source format was; a NaN has
- * its quiet bit in bit 62 and the payload below, so NaNs convert between formats by truncation.
+ * A finite value is frac / 2^63 * 2^exp with bit 63 of frac set, whatever the source format was; a
+ * NaN has its quiet bit in bit 62 and the payload below, so NaNs convert between formats by
+ * truncation.
  */
 #ifndef ARCH_SOFTFP_PARTS_H
 #define ARCH_SOFTFP_PARTS_H
@@ -30,8 +31,9 @@ struct fp_parts {
 
 struct fp_format {
 	uint8_t precision; /* of the significand, with the integer bit */
-	bool flushes;      /* MXCSR.FTZ applies */
-	int16_t wrap;      /* exponent adjustment of an unmasked overflow or underflow (SDM 1 8.5.4, 8.5.5) */
+	bool flushes;	   /* MXCSR.FTZ applies */
+	int16_t wrap;	   /* exponent adjustment of an unmasked overflow or underflow (SDM
+			      1 8.5.4, 8.5.5) */
 	int32_t emin, emax;
 };
 
@@ -66,14 +68,14 @@ struct softfp_f80 fp_pack_f80(struct fp_parts a);
 /* The format that x87 arithmetic rounds to under FCW.PC: f80's exponents, 24, 53 or 64 bits. */
 const struct fp_format *fp_format_f80_controlled(const struct softfp *fp);
 
-/* Rounds (hi:lo) / 2^127 * 2^exp, bit 127 set; lo's low bits may stand for "something below" (sticky).
- * Raises OVERFLOW, UNDERFLOW, INEXACT and sets rounded_up. The result packs as is (denormals have bit 63
- * of frac clear). */
+/* Rounds (hi:lo) / 2^127 * 2^exp, bit 127 set; lo's low bits may stand for "something below"
+ * (sticky). Raises OVERFLOW, UNDERFLOW, INEXACT and sets rounded_up. The result packs as is
+ * (denormals have bit 63 of frac clear). */
 struct fp_parts fp_round(struct softfp *fp, const struct fp_format *format, bool sign, int32_t exp,
 			 uint64_t hi, uint64_t lo);
 
-/* Whether a magnitude whose lowest kept bit is `odd` and whose discarded part is `rest` (as a fraction of
- * 2^64 of the lowest kept bit) is incremented. */
+/* Whether a magnitude whose lowest kept bit is `odd` and whose discarded part is `rest` (as a
+ * fraction of 2^64 of the lowest kept bit) is incremented. */
 bool fp_rounds_up(enum softfp_rounding rounding, bool sign, bool odd, uint64_t rest);
 
 struct fp_parts fp_default_nan(void);
@@ -85,7 +87,8 @@ struct fp_parts fp_quieted(struct fp_parts a);
 
 /* NaN and unsupported operands of a two-operand instruction: true when they decide the result.
  * by_significand is x87's rule, else the first NaN wins. */
-bool fp_nan2(struct softfp *fp, struct fp_parts a, struct fp_parts b, bool by_significand, struct fp_parts *result);
+bool fp_nan2(struct softfp *fp, struct fp_parts a, struct fp_parts b, bool by_significand,
+	     struct fp_parts *result);
 /* The same for one operand. */
 bool fp_nan1(struct softfp *fp, struct fp_parts a, struct fp_parts *result);
 

@@ -2,8 +2,12 @@
  * denormal and tininess rules as parameters, for binary32, binary64 and x87's 80-bit format.
  *
  * Example:
- *     struct softfp fp = { .rounding = SOFTFP_NEAREST };
+ *     struct softfp fp = { .rounding = SOFTFP_NEAREST, .masked = 0x3f };
  *     uint64_t sum = softfp_f64_add(&fp, a, b);   // fp.flags now has what was raised
+ *
+ * With an unmasked exception a result is specified only where x87 has one: overflow and underflow of f80 operations
+ * bias its exponent (SDM 1 8.5.4). Flags are then the processor's too: an unmasked denormal operand ends the
+ * operation, so nothing after it is raised.
  */
 #ifndef ARCH_SOFTFP_SOFTFP_H
 #define ARCH_SOFTFP_SOFTFP_H
@@ -24,7 +28,7 @@ struct softfp {
 	uint8_t precision;  /* x87 FCW.PC for f80 arithmetic: 0 = 24 bits, 2 = 53, 3 = 64 */
 	bool flush_to_zero; /* MXCSR.FTZ: only effective while underflow is masked */
 	bool denormals_are_zero;
-	uint8_t masked;     /* exceptions masked (decides underflow: exact tiny results raise it only if unmasked) */
+	uint8_t masked;     /* enum softfp_flag; exact tiny results raise UNDERFLOW only if it is unmasked */
 	uint8_t flags;      /* accumulated, never cleared here */
 	bool rounded_up;    /* x87 C1 of the last operation */
 };

@@ -42,9 +42,10 @@ static struct fp_parts exact(struct softfp *fp, bool sign, int32_t exp, uint64_t
 	return fp_round(fp, &fp_format_f80, sign, exp - shift, frac << shift, 0);
 }
 
-/* SDM 2A FPREM: exponents at most 63 apart are reduced in one go, others by 32 to 63 bits a time. */
-static struct fp_parts remainder(struct softfp *fp, struct fp_parts a, struct fp_parts b, bool nearest,
-				 unsigned *quotient, bool *partial)
+/* SDM 2A FPREM: exponents at most 63 apart are reduced in one go, others by 32 to 63 bits a time.
+ */
+static struct fp_parts partial_remainder(struct softfp *fp, struct fp_parts a, struct fp_parts b,
+					 bool nearest, unsigned *quotient, bool *partial)
 {
 	int32_t distance = a.exp - b.exp;
 	uint64_t rest = a.frac, q = 0;
@@ -61,7 +62,8 @@ static struct fp_parts remainder(struct softfp *fp, struct fp_parts a, struct fp
 		return exact(fp, a.sign, b.exp + distance - n, rest);
 	}
 	if (distance == -1) {
-		/* a < b: the nearest multiple is 0, or b when 2a > b; a tie goes to 0. 2a - b has b's exponent - 1. */
+		/* a < b: the nearest multiple is 0, or b when 2a > b; a tie goes to 0. 2a - b has
+		 * b's exponent - 1. */
 		if (a.frac <= b.frac)
 			return exact(fp, a.sign, a.exp, a.frac);
 		*quotient = 1;
@@ -74,7 +76,8 @@ static struct fp_parts remainder(struct softfp *fp, struct fp_parts a, struct fp
 		q = 1;
 	}
 	if (distance)
-		q = q << distance | fp_divide_128(rest >> (64 - distance), rest << distance, b.frac, &rest);
+		q = q << distance |
+		    fp_divide_128(rest >> (64 - distance), rest << distance, b.frac, &rest);
 	bool sign = a.sign;
 	if (nearest) {
 		uint64_t other = b.frac - rest;
@@ -88,8 +91,8 @@ static struct fp_parts remainder(struct softfp *fp, struct fp_parts a, struct fp
 	return rest ? exact(fp, sign, b.exp, rest) : fp_zero(a.sign);
 }
 
-struct softfp_f80 softfp_f80_remainder(struct softfp *fp, struct softfp_f80 a, struct softfp_f80 b, bool nearest,
-				       unsigned *quotient, bool *partial)
+struct softfp_f80 softfp_f80_remainder(struct softfp *fp, struct softfp_f80 a, struct softfp_f80 b,
+				       bool nearest, unsigned *quotient, bool *partial)
 {
 	struct fp_parts x = fp_unpack_f80(fp, a), y = fp_unpack_f80(fp, b), r;
 
@@ -104,5 +107,5 @@ struct softfp_f80 softfp_f80_remainder(struct softfp *fp, struct softfp_f80 a, s
 		return a;
 	if (x.class == FP_ZERO || y.class == FP_INFINITY)
 		return fp_pack_f80(x.class == FP_ZERO ? x : exact(fp, x.sign, x.exp, x.frac));
-	return fp_pack_f80(remainder(fp, x, y, nearest, quotient, partial));
+	return fp_pack_f80(partial_remainder(fp, x, y, nearest, quotient, partial));
 }
