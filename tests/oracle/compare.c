@@ -90,7 +90,7 @@ static void compare_x87(struct report *report, const struct x86_insn *insn,
 			const struct xsave_image *guest)
 {
 	bool rough = approximate(insn->op) == APPROXIMATE_X87;
-	uint16_t status = rough ? (uint16_t)~0x220u : 0xffff; /* but C1 and PE */
+	uint16_t status = (uint16_t)~undefined_status(insn->op, native);
 
 	check(report, "fcw", native->fcw, guest->fcw, before->fcw);
 	check(report, "fsw", native->fsw & status, guest->fsw & status, before->fsw);
@@ -157,12 +157,13 @@ unsigned compare_results(const struct x86_insn *insn, const struct machine *in,
 		if (!native->outcome.fault || !fault_registers_differ(insn))
 			check(&report, names[i], n->gpr[i], g->gpr[i], in->gpr[i]);
 	check(&report, "rip", n->rip, g->rip, in->rip);
-	if (native->outcome.fault && fault_flags_differ(insn))
+	if (status_flags_differ(insn, &n->x, native->outcome.fault))
 		flags &= ~(uint64_t)X86_FLAGS_STATUS;
 	check(&report, "rflags", n->rflags & flags, g->rflags & flags, in->rflags);
 	check(&report, "fs", n->fs_base, g->fs_base, in->fs_base);
 	check(&report, "gs", n->gs_base, g->gs_base, in->gs_base);
-	compare_x87(&report, insn, &in->x, &n->x, &g->x);
+	if (!native->outcome.fault || !fault_transition_differs(insn))
+		compare_x87(&report, insn, &in->x, &n->x, &g->x);
 	compare_vectors(&report, insn, &in->x, &n->x, &g->x);
 	return report.count;
 }

@@ -97,7 +97,7 @@ static bool is_memory_fault(unsigned vector)
 	       vector == X86_EXC_AC;
 }
 
-static bool is_save_area(unsigned op)
+bool is_save_area(unsigned op)
 {
 	switch (op) {
 	case X86_FXSAVE:
@@ -145,10 +145,26 @@ bool fault_registers_differ(const struct x86_insn *insn)
 	return insn->op == X86_POPA;
 }
 
-bool fault_flags_differ(const struct x86_insn *insn)
+bool fault_transition_differs(const struct x86_insn *insn)
 {
-	return (insn->op == X86_CMPS || insn->op == X86_SCAS) &&
-	       insn->prefixes & (X86_PFX_REP | X86_PFX_REPNE);
+	return insn->op == X86_MASKMOVQ;
+}
+
+#define FSW_ES 0x0080u
+
+bool status_flags_differ(const struct x86_insn *insn, const struct xsave_image *x, bool fault)
+{
+	switch (insn->op) {
+	case X86_CMPS: /* Intel restores them when a repetition faults */
+	case X86_SCAS:
+		return fault && insn->prefixes & (X86_PFX_REP | X86_PFX_REPNE);
+	case X86_FCOMI: /* AMD sets them in spite of an unmasked exception */
+	case X86_FCOMIP:
+	case X86_FUCOMI:
+	case X86_FUCOMIP:
+		return x->fsw & FSW_ES;
+	}
+	return false;
 }
 
 enum approximate approximate(unsigned op)
@@ -174,5 +190,43 @@ enum approximate approximate(unsigned op)
 		return APPROXIMATE_X87;
 	default:
 		return APPROXIMATE_NOT;
+	}
+}
+
+#define FSW_IE 0x0001u
+#define FSW_PE 0x0020u
+#define FSW_C0 0x0100u
+#define FSW_C1 0x0200u
+#define FSW_C3 0x4000u
+
+/* ST(0) is a NaN: an invalid operation, or one on a NaN. */
+static bool result_is_nan(const struct xsave_image *x)
+{
+	return (x->st[0][9] & 0x7f) == 0x7f && x->st[0][8] == 0xff;
+}
+
+uint16_t undefined_status(unsigned op, const struct xsave_image *x)
+{
+	switch (op) {
+	case X86_FCMOVB:
+	case X86_FCMOVE:
+	case X86_FCMOVBE:
+	case X86_FCMOVU:
+	case X86_FCMOVNB:
+	case X86_FCMOVNE:
+	case X86_FCMOVNBE:
+	case X86_FCMOVNU:
+	case X86_FCOMI:
+	case X86_FCOMIP:
+	case X86_FUCOMI:
+	case X86_FUCOMIP:
+	case X86_FFREE:
+	case X86_FFREEP:
+		return FSW_C1;
+	case X86_FPREM:
+	case X86_FPREM1: /* the quotient where there is none */
+		return x->fsw & FSW_IE || result_is_nan(x) ? FSW_C0 | FSW_C1 | FSW_C3 : 0;
+	default:
+		return approximate(op) == APPROXIMATE_X87 ? FSW_C1 | FSW_PE : 0;
 	}
 }

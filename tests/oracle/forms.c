@@ -148,7 +148,7 @@ static bool ignores_w(unsigned op)
 /* Encodings that AMD and Intel take differently; we are with Intel. An operand-size prefix before a
  * near branch in 64-bit code (AMD truncates), REP before LOOPE and LOOPNE (AMD makes it the
  * condition), MOVSXD to 16 bits (AMD reads 32), SYSRET in 32-bit code (Intel: #UD), PREFETCH of a
- * register (AMD: #UD). */
+ * register (AMD: #UD), CVTPI2PS from memory (AMD leaves the x87 state alone). */
 static bool differs_by_maker(const struct encoding *encoding, const struct x86_insn *insn)
 {
 	bool repeat =
@@ -159,6 +159,8 @@ static bool differs_by_maker(const struct encoding *encoding, const struct x86_i
 	if (insn->op == X86_SYSRET && insn->mode != X86_MODE_64)
 		return true;
 	if (insn->mode != X86_MODE_64 && encoding->w && ignores_w(insn->op))
+		return true;
+	if (insn->op == X86_CVTPI2PS && insn->operand[1].kind == X86_OPND_MEM)
 		return true;
 	if (insn->op == X86_MOVSXD && insn->opsize == 2)
 		return true;

@@ -186,6 +186,7 @@ static void load_fpu(struct x86_fpu *fpu, const struct xsave_image *x)
 	fpu->fop = x->fop;
 	fpu->fip = x->fip;
 	fpu->fdp = x->fdp;
+	fpu->fcs = fpu->fds = 0;
 	fpu->mxcsr = x->mxcsr;
 	for (unsigned i = 0; i < 8; i++) {
 		struct x86_float80 *r = &fpu->r[(top + i) & 7];

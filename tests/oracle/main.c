@@ -56,6 +56,11 @@ static void print_case(const struct test_case *test, unsigned long number, bool 
 	       (unsigned long)test->in.rflags, test->in.x.mxcsr, test->in.x.fcw, test->in.x.fsw);
 	if (!registers)
 		return;
+	printf("    ftw %02x", test->in.x.ftw);
+	for (unsigned i = 0; i < 8; i++)
+		printf(" %02x%02x:%016lx", test->in.x.st[i][9], test->in.x.st[i][8],
+		       *(const unsigned long *)test->in.x.st[i]);
+	printf("\n");
 	for (unsigned i = 0; i < 16; i++)
 		printf("%s%016lx%s", i % 8 ? " " : "    gpr ", (unsigned long)test->in.gpr[i],
 		       i % 8 == 7 ? "\n" : "");

@@ -225,13 +225,19 @@ static void check_canonical(struct cpu *cpu, gva_t gva, unsigned len, unsigned s
 	raise_error(cpu, seg == X86_SS ? X86_EXC_SS : X86_EXC_GP, 0);
 }
 
-/* SDM 3A 6.15 (#AC): before any page fault. 32-byte operands need no more than 16 bytes of alignment. */
+/* SDM 3A table 6-7 (#AC): by an operand's size, at most 16 bytes; 8 for 80-bit numbers, 4 or 2 for x87 images. */
+static unsigned required_alignment(unsigned len)
+{
+	unsigned lowest = len & -len;
+
+	return len == 10 ? 8 : lowest > 16 ? 16 : lowest;
+}
+
+/* #AC comes before any page fault. */
 static void check_alignment(struct cpu *cpu, gva_t gva, unsigned len)
 {
-	unsigned alignment = len == 32 ? 16 : len;
-
-	if ((cpu->s.cr0 & X86_CR0_AM) && (cpu->s.rflags & X86_FLAG_AC) && cpu->cpl == 3 && len <= 32 &&
-	    !(len & (len - 1)) && (gva & (alignment - 1)))
+	if ((cpu->s.cr0 & X86_CR0_AM) && (cpu->s.rflags & X86_FLAG_AC) && cpu->cpl == 3 &&
+	    (gva & (required_alignment(len) - 1)))
 		raise_error(cpu, X86_EXC_AC, 0);
 }
 
