@@ -147,7 +147,17 @@ bool fault_registers_differ(const struct x86_insn *insn)
 
 bool fault_transition_differs(const struct x86_insn *insn)
 {
-	return insn->op == X86_MASKMOVQ;
+	switch (insn->op) {
+	case X86_MASKMOVQ:
+	case X86_CVTPI2PS:
+	case X86_CVTPI2PD:
+	case X86_CVTPS2PI:
+	case X86_CVTPD2PI:
+	case X86_CVTTPS2PI:
+	case X86_CVTTPD2PI:
+		return true;
+	}
+	return false;
 }
 
 #define FSW_ES 0x0080u
@@ -225,7 +235,7 @@ uint16_t undefined_status(unsigned op, const struct xsave_image *x)
 		return FSW_C1;
 	case X86_FPREM:
 	case X86_FPREM1: /* the quotient where there is none */
-		return x->fsw & FSW_IE || result_is_nan(x) ? FSW_C0 | FSW_C1 | FSW_C3 : 0;
+		return x->fsw & (FSW_IE | FSW_ES) || result_is_nan(x) ? FSW_C0 | FSW_C1 | FSW_C3 : 0;
 	default:
 		return approximate(op) == APPROXIMATE_X87 ? FSW_C1 | FSW_PE : 0;
 	}

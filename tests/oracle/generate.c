@@ -613,6 +613,7 @@ static void generate_once(const struct form *form, struct random *random, struct
 
 	encode_random(form, random, &test->instance);
 	test->code_offset = pick_code_offset(random, test->instance.insn.length);
+	test->in.rip = data->code_base + test->code_offset;
 	fill_registers(&g);
 	test->in.fs_base = fs_base;
 	fill_x87(&g);
@@ -623,7 +624,6 @@ static void generate_once(const struct form *form, struct random *random, struct
 		test->in.rflags &= ~(uint64_t)X86_FLAG_AC; /* differs as well */
 	if (!data->wide)
 		narrow_registers(&test->in);
-	test->in.rip = data->code_base + test->code_offset;
 }
 
 void generate_case(const struct form *form, struct random *random, struct data *data,

@@ -44,7 +44,8 @@ static void push_loaded(struct x86_fpu *fpu, uint16_t status, struct x86_float80
 	if (!x87_empty(fpu, 7)) {
 		if (x87_overflow(fpu))
 			x87_push(fpu, x87_indefinite);
-	} else if (x87_raise(fpu, status, FSW_C1)) {
+	} else if (x87_raise(fpu, status, FSW_C1) || !(status & FSW_IE)) {
+		/* A denormal is loaded even if its exception is unmasked. */
 		x87_push(fpu, value);
 	}
 }
