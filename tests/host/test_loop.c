@@ -243,6 +243,46 @@ static void test_work_order_and_unpost(void **state)
 	loop_destroy(loop);
 }
 
+/* ---- the end of a VM ---- */
+
+static void count_call(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+static void test_forgotten_vm(void **state)
+{
+	struct loop *loop = make_loop();
+	const uint64_t now = platform_clock_ns();
+	char vms[2]; /* only their addresses matter */
+	struct vm *gone = (void *)&vms[0], *kept = (void *)&vms[1];
+	struct timer *timers = calloc(40, sizeof(*timers)), end;
+	struct work *works = calloc(4, sizeof(*works));
+	unsigned calls[2] = {0};
+
+	/* Deadlines that put the two VMs' timers everywhere in the heap. */
+	for (unsigned i = 0; i < 40; i++) {
+		timer_init(&timers[i], i % 3 ? gone : kept, count_call, &calls[i % 3 ? 0 : 1]);
+		loop_timer_arm(loop, &timers[i], now + (i * 7919) % 40 * 1000);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		work_init(&works[i], i % 2 ? gone : kept, count_call, &calls[i % 2 ? 0 : 1]);
+		loop_post(loop, &works[i]);
+	}
+	loop_forget_vm(loop, gone);
+	loop_post(loop, &works[1]);
+	loop_timer_arm(loop, &timers[1], now);
+	/* Not looked at any more: a use of them would show under ASan. */
+	timer_init(&end, NULL, stop, loop);
+	loop_timer_arm(loop, &end, now + 2000000);
+	assert_int_equal(loop_run(loop), 0);
+	assert_int_equal(calls[0], 0);
+	assert_int_equal(calls[1], 14 + 2);
+	free(timers);
+	free(works);
+	loop_destroy(loop);
+}
+
 /* ---- watches ---- */
 
 struct watched {
@@ -322,6 +362,7 @@ int main(void)
 		cmocka_unit_test(test_timer_armed_by_another_thread_while_asleep),
 		cmocka_unit_test(test_work_is_never_lost),
 		cmocka_unit_test(test_work_order_and_unpost),
+		cmocka_unit_test(test_forgotten_vm),
 		cmocka_unit_test(test_removed_watch_is_not_called),
 		cmocka_unit_test(test_hooks_and_regular_files),
 	};

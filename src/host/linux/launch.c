@@ -512,6 +512,8 @@ static void finish(struct launch *launch)
 		launch->board->destroy(launch->vm);
 	if (launch->engine_ready)
 		launch->engine->vm_destroy(launch->vm);
+	if (launch->vm)
+		loop_forget_vm(launch->loop, launch->vm);
 	vm_destroy(launch->vm);
 	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
 		if (inputs->disks[i])

@@ -35,6 +35,7 @@ struct loop {
 	_Atomic(struct work *) posted; /* newest first */
 	struct work *running;          /* taken from there, oldest first; I/O thread */
 	struct loop_hook *hooks;
+	const struct vm *forgotten;    /* see loop_forget_vm() */
 
 	struct lock timer_lock;
 	struct timer *heap[MAX_TIMERS + 1]; /* [1] is the earliest; timer->heap_index is its place */
@@ -118,11 +119,16 @@ static void on_wake(void *ctx, uint32_t events)
 	(void)r; /* the work itself is taken in serve() */
 }
 
+static bool is_forgotten(const struct loop *loop, const struct vm *vm)
+{
+	return vm && vm == loop->forgotten;
+}
+
 void loop_post(struct loop *loop, struct work *work)
 {
 	struct work *head;
 
-	if (atomic_exchange(&work->posted, 1))
+	if (unlikely(is_forgotten(loop, work->vm)) || atomic_exchange(&work->posted, 1))
 		return;
 	head = atomic_load_explicit(&loop->posted, memory_order_relaxed);
 	do {
@@ -237,6 +243,8 @@ static void program_clock_locked(struct loop *loop)
 
 void loop_timer_arm(struct loop *loop, struct timer *timer, uint64_t deadline_ns)
 {
+	if (unlikely(is_forgotten(loop, timer->vm)))
+		return;
 	lock_take(&loop->timer_lock);
 	timer->deadline_ns = deadline_ns;
 	if (timer->heap_index) {
@@ -254,6 +262,31 @@ void loop_timer_cancel(struct loop *loop, struct timer *timer)
 	lock_take(&loop->timer_lock);
 	if (timer->heap_index)
 		heap_remove(loop, timer);
+	lock_release(&loop->timer_lock);
+}
+
+void loop_forget_vm(struct loop *loop, const struct vm *vm)
+{
+	loop->forgotten = vm;
+	take_posted(loop);
+	for (struct work **link = &loop->running; *link;) {
+		struct work *work = *link;
+
+		if (work->vm == vm)
+			*link = work->next;
+		else
+			link = &work->next;
+	}
+	lock_take(&loop->timer_lock);
+	/* Removing moves others: begin again. */
+	for (unsigned at = 1; at <= loop->timer_count;) {
+		if (loop->heap[at]->vm == vm) {
+			heap_remove(loop, loop->heap[at]);
+			at = 1;
+		} else {
+			at++;
+		}
+	}
 	lock_release(&loop->timer_lock);
 }
 

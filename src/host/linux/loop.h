@@ -61,6 +61,10 @@ void loop_post(struct loop *loop, struct work *work);
 /* Takes posted work back: afterwards it does not run. I/O thread; for owners that are about to free it. */
 void loop_unpost(struct loop *loop, struct work *work);
 
+/* Before the VM's devices are freed: what they have posted or armed is forgotten, and what they post or arm from
+ * now on is not taken. Its vcpu threads are gone. I/O thread, outside of loop_run(). */
+void loop_forget_vm(struct loop *loop, const struct vm *vm);
+
 /* Serves until loop_stop(); work posted before the stop has run. 0, or -errno when epoll fails. May be
  * called again. */
 int loop_run(struct loop *loop) must_check;
