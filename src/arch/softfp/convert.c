@@ -42,15 +42,31 @@ struct softfp_f80 softfp_f64_to_f80(struct softfp *fp, uint64_t a)
 	return fp_pack_f80(convert(fp, &fp_format_f80, fp_unpack_f64(fp, a), true));
 }
 
-/* FST of a register denormal is a plain underflow, no denormal operand. */
+/* FST: a register's denormal is a plain underflow, no denormal operand. Nothing is stored with an
+ * unmasked overflow or underflow, so nothing is inexact then. */
+static struct fp_parts store(struct softfp *fp, const struct fp_format *format, struct softfp_f80 a)
+{
+	const uint8_t before = fp->flags;
+	struct fp_parts r;
+
+	fp->flags = 0;
+	r = convert(fp, format, fp_unpack_f80(fp, a), false);
+	if (fp->flags & ~fp->masked & (SOFTFP_OVERFLOW | SOFTFP_UNDERFLOW)) {
+		fp->flags &= (uint8_t)~SOFTFP_INEXACT;
+		fp->rounded_up = false;
+	}
+	fp->flags |= before;
+	return r;
+}
+
 uint32_t softfp_f80_to_f32(struct softfp *fp, struct softfp_f80 a)
 {
-	return fp_pack_f32(convert(fp, &fp_format_f32, fp_unpack_f80(fp, a), false));
+	return fp_pack_f32(store(fp, &fp_format_f32, a));
 }
 
 uint64_t softfp_f80_to_f64(struct softfp *fp, struct softfp_f80 a)
 {
-	return fp_pack_f64(convert(fp, &fp_format_f64, fp_unpack_f80(fp, a), false));
+	return fp_pack_f64(store(fp, &fp_format_f64, a));
 }
 
 uint32_t softfp_f16_to_f32(struct softfp *fp, uint16_t a)

@@ -15,6 +15,24 @@ static int32_t scale_count(struct fp_parts b)
 	return b.sign ? -n : n;
 }
 
+/* Unmasked results that the bias adjustment does not bring into range are infinity or zero (SDM
+ * 1 8.5.4, 8.5.5). */
+static struct fp_parts scaled(struct softfp *fp, struct fp_parts a, int32_t exp)
+{
+	const struct fp_format *format = &fp_format_f80;
+
+	if (exp > format->emax + format->wrap && !(fp->masked & SOFTFP_OVERFLOW)) {
+		fp->flags |= SOFTFP_OVERFLOW | SOFTFP_INEXACT;
+		fp->rounded_up = true;
+		return fp_infinity(a.sign);
+	}
+	if (exp < format->emin - format->wrap && !(fp->masked & SOFTFP_UNDERFLOW)) {
+		fp->flags |= SOFTFP_UNDERFLOW | SOFTFP_INEXACT;
+		return fp_zero(a.sign);
+	}
+	return fp_round(fp, format, a.sign, exp, a.frac, 0);
+}
+
 struct softfp_f80 softfp_f80_scale(struct softfp *fp, struct softfp_f80 a, struct softfp_f80 b)
 {
 	struct fp_parts x = fp_unpack_f80(fp, a), y = fp_unpack_f80(fp, b), r;
@@ -30,7 +48,7 @@ struct softfp_f80 softfp_f80_scale(struct softfp *fp, struct softfp_f80 a, struc
 		return fp_pack_f80(x);
 	if (y.class == FP_INFINITY)
 		return fp_pack_f80(y.sign ? fp_zero(x.sign) : fp_infinity(x.sign));
-	return fp_pack_f80(fp_round(fp, &fp_format_f80, x.sign, x.exp + scale_count(y), x.frac, 0));
+	return fp_pack_f80(scaled(fp, x, x.exp + scale_count(y)));
 }
 
 /* An exact result: rounds nothing, but may be a denormal. */
