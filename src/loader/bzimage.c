@@ -61,6 +61,7 @@ static int bzimage_plan(const struct loader_input *input, struct loader_plan *pl
 		.offset = setup_size,
 		.file_size = promised && promised < there ? promised : there,
 		.mem_size = loader_le32(FIELD(header, BOOT_INIT_SIZE)),
+		.scratch = true, /* the kernel clears what it needs cleared */
 	};
 	if (segment.mem_size < segment.file_size)
 		segment.mem_size = segment.file_size;

@@ -212,7 +212,7 @@ static int load_segments(const struct loader_input *input, const struct loader_p
 		int r = image_to_mem(input->kernel, segment->offset, segment->file_size, mem, segment->gpa);
 
 		/* Also on a machine reset, when the memory isn't fresh. */
-		if (!r)
+		if (!r && !segment->scratch)
 			r = mem_fill(mem, segment->gpa + segment->file_size, 0,
 				     segment->mem_size - segment->file_size);
 		if (r)

@@ -75,6 +75,7 @@ struct loader_input {
 struct loader_segment {
 	gpa_t gpa;
 	uint64_t offset, file_size, mem_size;
+	bool scratch; /* what lies behind file_size only has to be RAM: it is not touched */
 };
 
 struct loader_plan {
