@@ -235,7 +235,8 @@ uint16_t undefined_status(unsigned op, const struct xsave_image *x)
 		return FSW_C1;
 	case X86_FPREM:
 	case X86_FPREM1: /* the quotient where there is none */
-		return x->fsw & (FSW_IE | FSW_ES) || result_is_nan(x) ? FSW_C0 | FSW_C1 | FSW_C3 : 0;
+		return x->fsw & (FSW_IE | FSW_ES) || result_is_nan(x) ? FSW_C0 | FSW_C1 | FSW_C3
+								      : 0;
 	default:
 		return approximate(op) == APPROXIMATE_X87 ? FSW_C1 | FSW_PE : 0;
 	}
