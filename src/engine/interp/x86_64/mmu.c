@@ -418,6 +418,13 @@ bool cpu_cas_slow(struct cpu *cpu, gva_t gva, unsigned size, void *expected, con
 
 	bool ram = spans[0].hva && (part == size || spans[1].hva);
 
+	if (ram && part == size) {
+		equal = sem_cas_host(spans[0].hva, size, expected, desired);
+		if (spans[0].word && (atomic_load(spans[0].word) & 1))
+			code_page_written(cpu, spans[0].word);
+		return equal;
+	}
+
 	/* A device may leave the engine from within its access: no lock then, and it is the device's to be atomic. */
 	if (ram)
 		lock_take(&cpu->shared->split_lock);
@@ -428,9 +435,13 @@ bool cpu_cas_slow(struct cpu *cpu, gva_t gva, unsigned size, void *expected, con
 
 	const uint8_t *value = equal ? desired : current;
 
-	store_span(cpu, &spans[0], value, part);
-	if (part < size)
-		store_span(cpu, &spans[1], value + part, size - part);
+	/* A device sees the write that hardware makes in either case; RAM need not, and another processor's plain store
+	 * must not be undone. */
+	if (equal || !ram) {
+		store_span(cpu, &spans[0], value, part);
+		if (part < size)
+			store_span(cpu, &spans[1], value + part, size - part);
+	}
 	if (ram)
 		lock_release(&cpu->shared->split_lock);
 	memcpy(expected, current, size);

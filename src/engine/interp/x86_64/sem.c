@@ -281,15 +281,26 @@ void sem_store_int(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned size
 						   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);            \
 	} while (0)
 
-static bool cas16(void *at, void *expected, const void *desired)
+bool sem_cas_host(void *at, unsigned size, void *expected, const void *desired)
 {
 	unsigned __int128 want, put, got;
 
-	memcpy(&want, expected, 16);
-	memcpy(&put, desired, 16);
-	got = __sync_val_compare_and_swap((unsigned __int128 *)at, want, put);
-	memcpy(expected, &got, 16);
-	return got == want;
+	switch (size) {
+	case 1:
+		CAS(uint8_t);
+	case 2:
+		CAS(uint16_t);
+	case 4:
+		CAS(uint32_t);
+	case 8:
+		CAS(uint64_t);
+	default:
+		memcpy(&want, expected, 16);
+		memcpy(&put, desired, 16);
+		got = __sync_val_compare_and_swap((unsigned __int128 *)at, want, put);
+		memcpy(expected, &got, 16);
+		return got == want;
+	}
 }
 
 bool sem_cas(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned size, void *expected, const void *desired)
@@ -297,25 +308,10 @@ bool sem_cas(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned size, void
 	gva_t gva = cpu_linear(cpu, seg, offset, size, true);
 	const struct tlb_entry *entry = entry_for(cpu, gva);
 
-	if (likely(entry->write_tag == ((gva + size - 1) & PAGE_MASK))) {
-		void *at = (void *)(gva + entry->addend);
-
-		switch (size) {
-		case 1:
-			CAS(uint8_t);
-		case 2:
-			CAS(uint16_t);
-		case 4:
-			CAS(uint32_t);
-		case 8:
-			CAS(uint64_t);
-		default:
-			return cas16(at, expected, desired);
-		}
-	}
-	/* The page is not in the TLB for writing: a walk may put it there. What still has none is device memory or a
-	 * page of code, or the operand crosses pages: no other processor can be kept out by a host atomic then, so
-	 * all such accesses take turns among themselves. */
+	if (likely(entry->write_tag == ((gva + size - 1) & PAGE_MASK)))
+		return sem_cas_host((void *)(gva + entry->addend), size, expected, desired);
+	/* The page is not in the TLB for writing: a walk may put it there. What still has none is device memory, a page of
+	 * code, or the operand crosses pages. */
 	cpu_probe_linear(cpu, gva, size, cpu->rights, seg);
 	if (entry->write_tag == ((gva + size - 1) & PAGE_MASK))
 		return sem_cas(cpu, seg, offset, size, expected, desired);
