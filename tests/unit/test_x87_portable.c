@@ -66,6 +66,13 @@ static const struct operation exact_operations[] = {
 	OPERATION(fild, 1, I64, FSW_C1) OPERATION(fbld, 1, BCD, FSW_C1)
 };
 
+#define SIN(name) OPERATION(name, 1, NONE, FSW_C2)
+#define TAN(name) OPERATION(name, 2, NONE, FSW_C2)
+static const struct operation transcendental_operations[] = {
+	OPERATION(f2xm1, 1, NONE, 0) OPERATION(fyl2x, 1, NONE, 0) OPERATION(fyl2xp1, 1, NONE, 0)
+	OPERATION(fpatan, 1, NONE, 0) SIN(fsin) SIN(fcos) TAN(fsincos) TAN(fptan)
+};
+
 #define STORE(name, size) { #name, x87_##name, portable_##name, size },
 static const struct store_operation stores[] = {
 	STORE(fst_f32, 4) STORE(fst_f64, 8) STORE(fist_16, 2) STORE(fist_32, 4) STORE(fist_64, 8) STORE(fbst, 10)
@@ -217,6 +224,68 @@ static void test_exact(void **state)
 			check_exact(&exact_operations[i], n & 1);
 }
 
+/* ---- transcendental ---- */
+
+/* Distance in units of the last place; 4 for everything that is not near. */
+static unsigned distance(struct x86_float80 a, struct x86_float80 b)
+{
+	if (same(a, b))
+		return 0;
+	if ((a.exponent ^ b.exponent) & 0x8000 || is_nan(&a) || is_nan(&b))
+		return 4;
+	/* With the exponent above the fraction neighbours differ by 1. */
+	const __int128 x = (__int128)(a.exponent & 0x7fff) << 63 | (a.mantissa & ~0ull >> 1);
+	const __int128 y = (__int128)(b.exponent & 0x7fff) << 63 | (b.mantissa & ~0ull >> 1);
+	const __int128 d = x > y ? x - y : y - x;
+
+	return d < 4 ? (unsigned)d : 4;
+}
+
+/* Where the manual defines a result. */
+static bool in_domain(const struct operation *op, struct x86_float80 a)
+{
+	const unsigned biased = a.exponent & 0x7fff;
+
+	if (biased == 0x7fff || !a.mantissa)
+		return true;
+	if (op->native == x87_f2xm1)
+		return biased < 16383 || (biased == 16383 && a.mantissa == 1ull << 63);
+	if (op->native == x87_fyl2xp1)
+		return biased < 16381 || (biased == 16381 && a.mantissa < 0x95f619980c4336f7);
+	return true;
+}
+
+static void check_transcendental(const struct operation *op, bool masked)
+{
+	const uint16_t fcw = control_word(masked);
+	struct x86_float80 st[2], theirs[2], ours[2];
+
+	operands(st);
+	if (!in_domain(op, st[0]))
+		return;
+	memcpy(theirs, st, sizeof(st));
+	memcpy(ours, st, sizeof(st));
+	uint16_t theirs_status = op->native(fcw, theirs, NULL), ours_status = op->ours(fcw, ours, NULL);
+
+	theirs_status = defined(op, fcw, theirs, theirs_status);
+	ours_status = defined(op, fcw, theirs, ours_status);
+	if (theirs_status != ours_status)
+		report(op->name, fcw, st, NULL, "status", &theirs[0], theirs_status, &ours[0], ours_status);
+	if ((theirs_status & ~fcw & FSW_PRECOMPUTATION) || (theirs_status & FSW_C2))
+		return;
+	for (unsigned i = 0; i < op->results; i++)
+		if (distance(theirs[i], ours[i]) > 1)
+			report(op->name, fcw, st, NULL, i ? "st1" : "st0", &theirs[i], theirs_status, &ours[i],
+			       ours_status);
+}
+
+static void test_transcendental(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(transcendental_operations); i++)
+		for (unsigned n = 0; n < CASES / 4; n++)
+			check_transcendental(&transcendental_operations[i], n & 1);
+}
+
 static void test_stores(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(stores); i++)
@@ -226,7 +295,8 @@ static void test_stores(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_exact), cmocka_unit_test(test_stores) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_exact), cmocka_unit_test(test_stores),
+					     cmocka_unit_test(test_transcendental) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

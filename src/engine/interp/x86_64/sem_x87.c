@@ -147,7 +147,7 @@ static void binary(struct cpu *cpu, const struct x86_insn *insn, x87_fn *fn, uin
 	struct x86_float80 st[2] = { *x87_st(fpu, 0), *x87_st(fpu, 1) };
 	const uint16_t status = fn(fpu->fcw, st, NULL);
 	/* Where there is no quotient its bits are not written. */
-	if ((status & FSW_IE) || is_nan(&st[0]))
+	if ((status & (FSW_IE | (~fpu->fcw & FSW_PRECOMPUTATION))) || is_nan(&st[0]))
 		conditions &= FSW_C1 | FSW_C2;
 	if (x87_raise(fpu, status, conditions))
 		x87_write(fpu, 0, st[0]);

@@ -1,11 +1,11 @@
 /* x87 arithmetic in integers (arch/softfp), for hosts without an x87 unit: all that IEEE 754 defines, bit for bit.
- * The transcendental instructions are in x87_portable_trig.c.
+ * Transcendental results may differ from a given processor's in the last bits.
  *
  * Example: see x87_arith.h.
  */
 #include <string.h>
 #include "arch/softfp/softfp.h"
-#include "engine/interp/x86_64/x87_portable.h"
+#include "engine/interp/x86_64/x87_arith.h"
 
 #define INTEGER_BIT  (1ull << 63)
 #define QUIET_BIT    (1ull << 62)
@@ -13,7 +13,7 @@
 #define BCD_LIMIT    1000000000000000000ull
 #define UNORDERED    (FSW_C3 | FSW_C2 | FSW_C0)
 
-static const struct x86_float80 zero = { 0 };
+static const struct x86_float80 zero = { 0 }, one = { .mantissa = INTEGER_BIT, .exponent = 16383 };
 
 static struct softfp_f80 in(struct x86_float80 a)
 {
@@ -25,7 +25,7 @@ static struct x86_float80 out(struct softfp_f80 a)
 	return (struct x86_float80){ .mantissa = a.mantissa, .exponent = a.exponent };
 }
 
-struct softfp x87_environment(uint16_t fcw)
+static struct softfp environment(uint16_t fcw)
 {
 	return (struct softfp){
 		.rounding = (fcw & FCW_RC) >> 10,
@@ -34,7 +34,7 @@ struct softfp x87_environment(uint16_t fcw)
 	};
 }
 
-uint16_t x87_status(const struct softfp *fp)
+static uint16_t status_of(const struct softfp *fp)
 {
 	return (uint16_t)(fp->flags | (fp->rounded_up ? FSW_C1 : 0));
 }
@@ -121,7 +121,7 @@ uint16_t x87_fld_f64(uint16_t fcw, struct x86_float80 *st, const void *from)
 
 uint16_t x87_fild(uint16_t fcw, struct x86_float80 *st, const void *from)
 {
-	struct softfp fp = x87_environment(fcw);
+	struct softfp fp = environment(fcw);
 	int64_t a;
 
 	memcpy(&a, from, sizeof(a));
@@ -132,7 +132,7 @@ uint16_t x87_fild(uint16_t fcw, struct x86_float80 *st, const void *from)
 /* Ten bytes: 18 digits, low first, and the sign (SDM 1 4.7). Digits above 9 count as what they are worth. */
 uint16_t x87_fbld(uint16_t fcw, struct x86_float80 *st, const void *from)
 {
-	struct softfp fp = x87_environment(fcw);
+	struct softfp fp = environment(fcw);
 	uint8_t bytes[10];
 	int64_t value = 0;
 
@@ -147,11 +147,11 @@ uint16_t x87_fbld(uint16_t fcw, struct x86_float80 *st, const void *from)
 #define DEFINE_STORE(name, type, convert)                                                          \
 	uint16_t x87_##name(uint16_t fcw, const struct x86_float80 *st, void *to)                  \
 	{                                                                                          \
-		struct softfp fp = x87_environment(fcw);                                           \
+		struct softfp fp = environment(fcw);                                           \
 		const type r = convert(&fp, in(st[0]));                                            \
                                                                                                    \
 		memcpy(to, &r, sizeof(r));                                                         \
-		return x87_status(&fp);                                                            \
+		return status_of(&fp);                                                            \
 	}
 DEFINE_STORE(fst_f32, uint32_t, softfp_f80_to_f32)
 DEFINE_STORE(fst_f64, uint64_t, softfp_f80_to_f64)
@@ -162,7 +162,7 @@ DEFINE_STORE(fist_64, int64_t, softfp_f80_to_i64)
 uint16_t x87_fbst(uint16_t fcw, const struct x86_float80 *st, void *to)
 {
 	static const uint8_t bcd_indefinite[10] = { 0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff };
-	struct softfp fp = x87_environment(fcw);
+	struct softfp fp = environment(fcw);
 	const int64_t value = softfp_f80_to_i64(&fp, in(st[0]));
 	uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
 	uint8_t bytes[10] = { 0 };
@@ -179,7 +179,7 @@ uint16_t x87_fbst(uint16_t fcw, const struct x86_float80 *st, void *to)
 	}
 	bytes[9] = (uint8_t)(st->exponent >> 8 & 0x80);
 	memcpy(to, bytes, sizeof(bytes));
-	return x87_status(&fp);
+	return status_of(&fp);
 }
 
 /* ---- arithmetic ---- */
@@ -189,10 +189,10 @@ uint16_t x87_fbst(uint16_t fcw, const struct x86_float80 *st, void *to)
 #define DEFINE_ARITHMETIC(name, operation, ORDER)                                                  \
 	uint16_t x87_##name(uint16_t fcw, struct x86_float80 *st, const void *from)                \
 	{                                                                                          \
-		struct softfp fp = x87_environment(fcw);                                           \
+		struct softfp fp = environment(fcw);                                           \
                                                                                                    \
 		st[0] = out(softfp_f80_##operation(&fp, ORDER(st[0], st[1])));                     \
-		return x87_status(&fp);                                                            \
+		return status_of(&fp);                                                            \
 	}                                                                                          \
 	static uint16_t name##_loaded(uint16_t fcw, struct x86_float80 *st, struct loaded from)    \
 	{                                                                                          \
@@ -217,32 +217,32 @@ DEFINE_ARITHMETIC(fdivr, div, BACKWARD)
 
 uint16_t x87_fsqrt(uint16_t fcw, struct x86_float80 *st, const void *from)
 {
-	struct softfp fp = x87_environment(fcw);
+	struct softfp fp = environment(fcw);
 
 	st[0] = out(softfp_f80_sqrt(&fp, in(st[0])));
-	return x87_status(&fp);
+	return status_of(&fp);
 }
 
 uint16_t x87_frndint(uint16_t fcw, struct x86_float80 *st, const void *from)
 {
-	struct softfp fp = x87_environment(fcw);
+	struct softfp fp = environment(fcw);
 
 	st[0] = out(softfp_f80_round_to_int(&fp, in(st[0]), true));
-	return x87_status(&fp);
+	return status_of(&fp);
 }
 
 uint16_t x87_fscale(uint16_t fcw, struct x86_float80 *st, const void *from)
 {
-	struct softfp fp = x87_environment(fcw);
+	struct softfp fp = environment(fcw);
 
 	st[0] = out(softfp_f80_scale(&fp, in(st[0]), in(st[1])));
-	return x87_status(&fp);
+	return status_of(&fp);
 }
 
 /* The quotient's low bits go to C0, C3, C1 (SDM 2A FPREM). */
 static uint16_t partial_remainder(uint16_t fcw, struct x86_float80 *st, bool nearest)
 {
-	struct softfp fp = x87_environment(fcw);
+	struct softfp fp = environment(fcw);
 	unsigned quotient;
 	bool partial;
 
@@ -264,7 +264,7 @@ uint16_t x87_fprem1(uint16_t fcw, struct x86_float80 *st, const void *from)
 /* ST(0) to its exponent, the significand pushed. */
 uint16_t x87_fxtract(uint16_t fcw, struct x86_float80 *st, const void *from)
 {
-	struct softfp fp = x87_environment(fcw);
+	struct softfp fp = environment(fcw);
 	const struct x86_float80 a = st[0];
 	const uint16_t sign = a.exponent & 0x8000, biased = a.exponent & 0x7fff;
 
@@ -273,7 +273,7 @@ uint16_t x87_fxtract(uint16_t fcw, struct x86_float80 *st, const void *from)
 		st[1] = st[0];
 		if (!fp.flags && !(a.mantissa << 1))
 			st[1].exponent = 0x7fff;
-		return x87_status(&fp);
+		return status_of(&fp);
 	}
 	if (!a.mantissa) {
 		st[1] = (struct x86_float80){ .mantissa = INTEGER_BIT, .exponent = 0xffff };
@@ -287,11 +287,71 @@ uint16_t x87_fxtract(uint16_t fcw, struct x86_float80 *st, const void *from)
 	return biased ? 0 : FSW_DE;
 }
 
+/* ---- transcendental ---- */
+
+uint16_t x87_f2xm1(uint16_t fcw, struct x86_float80 *st, const void *from)
+{
+	struct softfp fp = environment(fcw);
+
+	st[0] = out(softfp_f80_exp2m1(&fp, in(st[0])));
+	return status_of(&fp);
+}
+
+#define DEFINE_POPPING(name, operation)                                                            \
+	uint16_t x87_##name(uint16_t fcw, struct x86_float80 *st, const void *from)                \
+	{                                                                                          \
+		struct softfp fp = environment(fcw);                                           \
+                                                                                                   \
+		st[0] = out(softfp_f80_##operation(&fp, in(st[1]), in(st[0])));                    \
+		return status_of(&fp);                                                            \
+	}
+DEFINE_POPPING(fyl2x, y_log2_x)
+DEFINE_POPPING(fyl2xp1, y_log2_x_plus_1)
+DEFINE_POPPING(fpatan, atan2)
+
+#define DEFINE_TRIGONOMETRIC(name, operation)                                                      \
+	uint16_t x87_##name(uint16_t fcw, struct x86_float80 *st, const void *from)                \
+	{                                                                                          \
+		struct softfp fp = environment(fcw);                                           \
+		bool out_of_range;                                                                 \
+                                                                                                   \
+		st[0] = out(softfp_f80_##operation(&fp, in(st[0]), &out_of_range));                \
+		return status_of(&fp) | (out_of_range ? FSW_C2 : 0);                              \
+	}
+DEFINE_TRIGONOMETRIC(fsin, sin)
+DEFINE_TRIGONOMETRIC(fcos, cos)
+
+/* The tangent, and 1 pushed; with a NaN the NaN twice. */
+uint16_t x87_fptan(uint16_t fcw, struct x86_float80 *st, const void *from)
+{
+	struct softfp fp = environment(fcw);
+	bool out_of_range;
+
+	st[1] = out(softfp_f80_tan(&fp, in(st[0]), &out_of_range));
+	if (out_of_range)
+		return FSW_C2;
+	st[0] = is_nan(st[1]) ? st[1] : one;
+	return status_of(&fp);
+}
+
+/* The sine, and the cosine pushed. */
+uint16_t x87_fsincos(uint16_t fcw, struct x86_float80 *st, const void *from)
+{
+	struct softfp fp = environment(fcw);
+	bool out_of_range;
+
+	st[1] = out(softfp_f80_sin(&fp, in(st[0]), &out_of_range));
+	if (out_of_range)
+		return FSW_C2;
+	st[0] = out(softfp_f80_cos(&fp, in(st[0]), &out_of_range));
+	return status_of(&fp);
+}
+
 /* ---- comparison ---- */
 
 static uint16_t compare(uint16_t fcw, struct x86_float80 a, struct x86_float80 b, bool quiet)
 {
-	struct softfp fp = x87_environment(fcw);
+	struct softfp fp = environment(fcw);
 	unsigned condition = 0;
 
 	switch (softfp_f80_compare(&fp, in(a), in(b), quiet)) {
@@ -346,7 +406,7 @@ uint16_t x87_ftst(uint16_t fcw, struct x86_float80 *st, const void *from)
 /* `mantissa` is the nearest; above: it is larger than the constant. */
 static uint16_t constant(uint16_t fcw, struct x86_float80 *st, uint16_t exponent, uint64_t mantissa, bool above)
 {
-	const unsigned rounding = x87_environment(fcw).rounding;
+	const unsigned rounding = environment(fcw).rounding;
 
 	if (above && (rounding == SOFTFP_DOWN || rounding == SOFTFP_ZERO))
 		mantissa--;
@@ -369,7 +429,7 @@ DEFINE_CONSTANT(fldln2, 0x3ffe, 0xb17217f7d1cf79ac, true)
 
 uint16_t x87_fld1(uint16_t fcw, struct x86_float80 *st, const void *from)
 {
-	st[0] = (struct x86_float80){ .mantissa = INTEGER_BIT, .exponent = 16383 };
+	st[0] = one;
 	return 0;
 }
 
