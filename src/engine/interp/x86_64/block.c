@@ -1,8 +1,7 @@
 /* Decoded blocks: straight runs of instructions on one page, kept by guest-physical address and code mode.
  *
- * A block remembers its page's generation (mem_page_word); whoever enters one compares. An instruction that
- * crosses into the next page is decoded anew each time, into the scratch block: two pages would have to be
- * watched for it.
+ * A block remembers its page's generation (mem_page_word); whoever enters one compares. An instruction that crosses
+ * into the next page has a block of its own, which begins with a check of the other page.
  */
 #include "engine/interp/x86_64/cpu.h"
 #include "base/string.h"
@@ -132,6 +131,57 @@ static struct block *block_single(struct cpu *cpu, uint64_t rip, gva_t gva)
 	return block;
 }
 
+static void block_insert(struct cpu *cpu, struct block *block)
+{
+	unsigned hash = hash_of(block->gpa, block->key);
+
+	block->hash_next = cpu->blocks.hash[hash];
+	cpu->blocks.hash[hash] = block;
+	cpu->blocks.translations++;
+}
+
+/* One instruction on two pages of RAM in 64-bit code. */
+static struct block *block_cross(struct cpu *cpu, uint64_t rip, gpa_t gpa, _Atomic uint32_t *word)
+{
+	struct block_cache *cache = &cpu->blocks;
+	uint8_t bytes[MAX_INSN_LENGTH], *hva;
+	gpa_t next = cpu_code_page(cpu, (rip & PAGE_MASK) + PAGE_SIZE, &hva);
+	uint32_t generation, next_generation;
+	struct block *block;
+	struct x86_insn insn;
+	size_t available;
+	int length;
+
+	if (!hva)
+		return block_single(cpu, rip, rip);
+	code_page_mark(cpu, gpa);
+	code_page_mark(cpu, next);
+	generation = atomic_load(word);
+	next_generation = atomic_load(mem_page_word(&cpu->vm->mem, next));
+	available = fetch_bytes(cpu, rip, bytes);
+	length = x86_decode(&insn, bytes, available, cpu->mode);
+	if (length <= 0)
+		return block_single(cpu, rip, rip);
+
+	block = arena_take(cache, sizeof(*block) + 3 * sizeof(struct uop));
+	*block = (struct block){
+		.gpa = gpa,
+		.key = cpu->key,
+		.generation = generation | 1,
+		.page_word = word,
+		.length = (uint16_t)length,
+		.count = 1,
+	};
+	end_uop(&block->uops[0], 0);
+	block->uops[0].go = fast_cross_label();
+	block->uops[0].imm = next;
+	block->uops[0].disp = next_generation | 1;
+	make_uop(cpu, &block->uops[1], &insn, length, 0, arena_take(cache, sizeof(insn)));
+	end_uop(&block->uops[2], (unsigned)length);
+	block_insert(cpu, block);
+	return block;
+}
+
 static struct block *block_decode(struct cpu *cpu, uint64_t rip, gva_t gva, gpa_t gpa, const uint8_t *page)
 {
 	struct uop uops[BLOCK_MAX_INSNS + 1];
@@ -176,7 +226,7 @@ static struct block *block_decode(struct cpu *cpu, uint64_t rip, gva_t gva, gpa_
 		count++;
 	}
 	if (!count)
-		return block_single(cpu, rip, gva);
+		return cpu->mode == X86_MODE_64 ? block_cross(cpu, rip, gpa, word) : block_single(cpu, rip, gva);
 	if (!ended)
 		end_uop(&uops[count], offset);
 
@@ -192,12 +242,7 @@ static struct block *block_decode(struct cpu *cpu, uint64_t rip, gva_t gva, gpa_
 		.count = (uint16_t)count,
 	};
 	memcpy(block->uops, uops, uop_count * sizeof(uops[0]));
-	cache->translations++;
-
-	unsigned hash = hash_of(gpa, cpu->key);
-
-	block->hash_next = cache->hash[hash];
-	cache->hash[hash] = block;
+	block_insert(cpu, block);
 	return block;
 }
 

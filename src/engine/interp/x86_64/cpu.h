@@ -277,6 +277,8 @@ bool fast_select(const struct x86_insn *insn, struct uop *uop, bool *ends_block)
 /* go for an instruction that calls uop->fn, and for the end of a block that has no branch. */
 const void *fast_call_label(bool ends_block);
 const void *fast_end_label(void);
+/* Stands before an instruction that goes on into the next page: imm is that page's address, disp its generation. */
+const void *fast_cross_label(void);
 /* Instructions after which the block must end: control flow, anything that changes the mode, the mappings or
  * the interrupt flag. */
 bool sem_ends_block(const struct x86_insn *insn);

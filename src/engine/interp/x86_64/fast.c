@@ -21,7 +21,7 @@
 #define FAST_EXTEND_FORMS(X, op) X(op##_l_r) X(op##_l_m) X(op##_q_r) X(op##_q_m)
 
 #define FAST_LABELS(X)                                                                             \
-	X(call) X(call_end) X(end) X(nop)                                                          \
+	X(call) X(call_end) X(end) X(nop) X(cross)                                                       \
 	FAST_ALU_FORMS(X, add) FAST_ALU_FORMS(X, or) FAST_ALU_FORMS(X, adc) FAST_ALU_FORMS(X, sbb) \
 	FAST_ALU_FORMS(X, and) FAST_ALU_FORMS(X, sub) FAST_ALU_FORMS(X, xor)                       \
 	FAST_ALU_FORMS(X, cmp) FAST_ALU_FORMS(X, test)                                             \
@@ -450,6 +450,21 @@ L_end:
 	BRANCH(0, base + block->length);
 L_nop:
 	NEXT;
+L_cross: {
+	/* Before an instruction that goes on into the next page: is that still the page it was decoded from? */
+	uint8_t *hva;
+	gpa_t page;
+
+	SYNC();
+	page = cpu_code_page(cpu, (base & PAGE_MASK) + PAGE_SIZE, &hva);
+	UNSYNC();
+	if (unlikely(page != u->imm || atomic_load(mem_page_word(&cpu->vm->mem, page)) != (uint32_t)u->disp)) {
+		block->generation = 0; /* no page's: it is decoded anew */
+		slot = INDIRECT;
+		goto lookup;
+	}
+	NEXT;
+}
 
 	ALU_SIZES(add)
 	ALU_SIZES(or)
@@ -612,6 +627,11 @@ void fast_run_once(struct cpu *cpu, struct block *block)
 const void *fast_call_label(bool ends_block)
 {
 	return execute(NULL, NULL, false)[ends_block ? FAST_call_end : FAST_call];
+}
+
+const void *fast_cross_label(void)
+{
+	return execute(NULL, NULL, false)[FAST_cross];
 }
 
 const void *fast_end_label(void)
