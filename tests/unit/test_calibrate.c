@@ -1,8 +1,10 @@
-/* host/linux/calibrate.c: what is measured is the engine's speed, not its start; the fastest is chosen.
+/* host/linux/calibrate.c: what is measured is the engine's speed, not its start; the fastest is
+ * chosen.
  *
  * Example: `meson test -C build calibrate`
  *
- * The engines here take a made-up time: so long to start a run, so long a round of the guest's loop.
+ * The engines here take a made-up time: so long to start a run, so long a round of the guest's
+ * loop.
  */
 #include "arch/state.h"
 #include "core/vm.h"
@@ -21,7 +23,8 @@ struct speed {
 	uint64_t start_ns, round_ns;
 };
 
-static const struct speed slow = {.start_ns = 100000, .round_ns = 2000}, fast = {.start_ns = 100000, .round_ns = 5};
+static const struct speed slow = {.start_ns = 100000, .round_ns = 2000},
+			  fast = {.start_ns = 100000, .round_ns = 5};
 static union arch_state given;
 static unsigned live; /* virtual machines and processors that were not taken down */
 
@@ -87,10 +90,11 @@ static int run_into_nothing(struct vcpu *vcpu, struct vm_exit *exit)
 	return 0;
 }
 
-#define FAKE_ENGINE(engine_name, probe_hook, run_hook)                                                             \
-	{                                                                                                          \
-		.name = engine_name, .probe = probe_hook, .vm_init = vm_init, .vm_destroy = vm_end,                \
-		.vcpu_init = vcpu_init, .vcpu_destroy = vcpu_end, .run = run_hook, .set_state = set_state          \
+#define FAKE_ENGINE(engine_name, probe_hook, run_hook)                                             \
+	{                                                                                          \
+		.name = engine_name, .probe = probe_hook, .vm_init = vm_init,                      \
+		.vm_destroy = vm_end, .vcpu_init = vcpu_init, .vcpu_destroy = vcpu_end,            \
+		.run = run_hook, .set_state = set_state                                            \
 	}
 
 static const struct engine_ops slow_engine = FAKE_ENGINE("slow", probe, run_slow),
@@ -98,7 +102,8 @@ static const struct engine_ops slow_engine = FAKE_ENGINE("slow", probe, run_slow
 			       dead_engine = FAKE_ENGINE("dead", probe, run_into_nothing),
 			       absent_engine = FAKE_ENGINE("absent", probe_nothing, run_fast);
 
-const struct engine_ops *const engines[] = {&absent_engine, &dead_engine, &slow_engine, &fast_engine, NULL};
+const struct engine_ops *const engines[] = {&absent_engine, &dead_engine, &slow_engine,
+					    &fast_engine, NULL};
 
 static void measures(const struct engine_ops *engine, const struct speed *speed)
 {
@@ -146,7 +151,8 @@ static void test_failures_are_said(void **state)
 
 	assert_int_equal(engine_measure(&dead_engine, BUDGET_NS, &rate, why, sizeof(why)), -EIO);
 	assert_non_null(strstr(why, "dead"));
-	assert_int_equal(engine_measure(&absent_engine, BUDGET_NS, &rate, why, sizeof(why)), -ENODEV);
+	assert_int_equal(engine_measure(&absent_engine, BUDGET_NS, &rate, why, sizeof(why)),
+			 -ENODEV);
 	assert_string_equal(why, "not on this host");
 	assert_int_equal(live, 0);
 }
@@ -169,11 +175,11 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_start_is_not_measured, setup),
-		cmocka_unit_test_setup(test_in_64_bit_mode, setup),
-		cmocka_unit_test_setup(test_budget_is_kept, setup),
-		cmocka_unit_test_setup(test_failures_are_said, setup),
-		cmocka_unit_test_setup(test_fastest_is_chosen, setup),
+	    cmocka_unit_test_setup(test_start_is_not_measured, setup),
+	    cmocka_unit_test_setup(test_in_64_bit_mode, setup),
+	    cmocka_unit_test_setup(test_budget_is_kept, setup),
+	    cmocka_unit_test_setup(test_failures_are_said, setup),
+	    cmocka_unit_test_setup(test_fastest_is_chosen, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

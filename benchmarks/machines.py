@@ -1,0 +1,206 @@
+"""The machines that are compared: how each is started, and what it tells while it runs.
+
+Example:
+    machine = Ruse(Path("build/ruse"), "interp")
+    run = run_linux(machine, guest, ["/bench/suite"], disk=Path("disk.raw"), net=True, directory=work)
+    run.init_ns, run.output, run.memory
+"""
+import os
+import select
+import shlex
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+INIT_MARK = "bench: init"
+END_MARK = "bench: end"
+LINUX_MEMORY_MIB = 512
+BARE_MEMORY_MIB = 128
+# panic=-1: a guest that panics resets, and so ends.
+APPEND = "console=ttyS0 quiet panic=-1 rdinit=/bench/init"
+# What bare.S writes to isa-debug-exit, as that makes an exit status of it.
+BARE_STATUS = 32 << 1 | 1
+# Debian's kernel takes this long at most, on the slowest engine.
+TIMEOUT = 120
+
+
+class BenchError(Exception):
+    """Something that can't be measured, and why."""
+
+
+@dataclass
+class Guest:
+    """Debian's kernel, an initramfs with our programs, and bare guests by name."""
+
+    kernel: Path
+    initrd: Path
+    # The same, with the command in it that QEMU can't add.
+    initrd_of: object
+    bare: dict
+
+
+@dataclass
+class Memory:
+    """Resident memory in KiB, of the process and of the mapping that is the guest's memory."""
+
+    resident: int
+    guest: int
+
+    @property
+    def beside(self):
+        return self.resident - self.guest
+
+
+@dataclass
+class Run:
+    init_ns: int = 0
+    output: str = ""
+    memory: Memory = None
+    errors: list = field(default_factory=list)
+
+
+class Ruse:
+    def __init__(self, program, engine):
+        self.program, self.engine = program, engine
+        self.name = f"ruse {engine}"
+
+    def linux(self, guest, command, disk, net, console, files):
+        argv = [self.program, "run", "--engine", self.engine, "--memory", f"{LINUX_MEMORY_MIB}M", "--no-reboot"]
+        argv += ["--kernel", guest.kernel, "--initrd", guest.initrd, "--append", APPEND]
+        argv += ["--serial", f"file={console}"]
+        argv += ["--disk", disk] if disk else []
+        argv += ["--net", "user"] if net else []
+        return argv + ["--"] + command
+
+    def bare(self, image):
+        return [self.program, "run", "--engine", self.engine, "--memory", f"{BARE_MEMORY_MIB}M",
+                "--kernel", image, "--test-devices", "--serial", "none"]
+
+
+class Qemu:
+    def __init__(self, board):
+        self.board = board
+        self.name = f"QEMU TCG {board}"
+
+    def base(self, memory):
+        return ["qemu-system-x86_64", "-accel", "tcg", "-M", self.board, "-m", str(memory), "-nodefaults",
+                "-no-user-config", "-display", "none", "-no-reboot"]
+
+    def linux(self, guest, command, disk, net, console, files):
+        """The same devices as ruse's, the command's ports too: the guest's init does the same."""
+        bus = "device" if self.board == "microvm" else "pci"
+        argv = self.base(LINUX_MEMORY_MIB)
+        argv += ["-kernel", guest.kernel, "-initrd", guest.initrd_of(command), "-append", APPEND]
+        argv += ["-serial", f"file:{console}", "-device", f"virtio-rng-{bus}", "-device", f"virtio-serial-{bus}"]
+        argv += ["-chardev", "null,id=stdin", "-device", "virtserialport,chardev=stdin,name=ruse.stdin"]
+        for port in ("stdout", "stderr", "status"):
+            argv += ["-chardev", f"file,id={port},path={files}.{port}"]
+            argv += ["-device", f"virtserialport,chardev={port},name=ruse.{port}"]
+        if disk:
+            argv += ["-drive", f"file={disk},if=none,id=disk,format=raw"]
+            argv += ["-device", f"virtio-blk-{bus},drive=disk"]
+        if net:
+            argv += ["-netdev", "user,id=net", "-device", f"virtio-net-{bus},netdev=net"]
+        return argv
+
+    def bare(self, image):
+        return self.base(BARE_MEMORY_MIB) + ["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", image]
+
+
+def read_memory(pid, guest_mib):
+    """The process's memory; the guest's is the mapping of just that size."""
+    total = guest = size = 0
+    try:
+        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+            key, _, rest = line.partition(":")
+            if key == "Size":
+                size = int(rest.split()[0])
+            elif key == "Rss":
+                total += int(rest.split()[0])
+                if size == guest_mib * 1024:
+                    guest += int(rest.split()[0])
+    except OSError:
+        return None
+    return Memory(total, guest) if guest else None
+
+
+def arguments(argv):
+    return [str(word) for word in argv]
+
+
+def start(argv, out):
+    return subprocess.Popen(arguments(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+
+
+def stop(process):
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def run_linux(machine, guest, command, disk, net, directory, init_only=False):
+    """Boots Debian's kernel. With init_only the guest is ended when its init has spoken."""
+    console, files = directory / "console", directory / "guest"
+    console.unlink(missing_ok=True)
+    os.mkfifo(console)
+    # Open for writing too: there is no end of file while nobody else has it open.
+    serial = os.open(console, os.O_RDWR | os.O_NONBLOCK)
+    argv = machine.linux(guest, command, disk, net, console, files)
+    run, text = Run(), ""
+    with open(directory / "output", "w+", encoding="utf-8", errors="replace") as out:
+        begin = time.monotonic_ns()
+        process = start(argv, out)
+        try:
+            while process.poll() is None:
+                if time.monotonic_ns() - begin > TIMEOUT * 10**9:
+                    raise BenchError(f"{machine.name} is not done after {TIMEOUT} s: {shlex.join(arguments(argv))}")
+                if not select.select([serial], [], [], 0.05)[0]:
+                    continue
+                text += os.read(serial, 65536).decode(errors="replace")
+                if not run.init_ns and INIT_MARK in text:
+                    run.init_ns = time.monotonic_ns() - begin
+                    if init_only:
+                        break
+                if not run.memory and END_MARK in text:
+                    run.memory = read_memory(process.pid, LINUX_MEMORY_MIB)
+        finally:
+            stop(process)
+            os.close(serial)
+        out.seek(0)
+        run.output = out.read()
+    stdout = Path(f"{files}.stdout")
+    if isinstance(machine, Qemu) and not init_only:
+        run.output += stdout.read_text(errors="replace") if stdout.exists() else ""
+    if not run.init_ns:
+        raise BenchError(f"{machine.name}: the guest's init was not reached: {text[-300:]}{run.output[-300:]}")
+    return run
+
+
+def run_bare(machine, image):
+    """Runs a bare guest to its end; how long that took in ns."""
+    begin = time.monotonic_ns()
+    process = start(machine.bare(image), subprocess.DEVNULL)
+    try:
+        process.wait(TIMEOUT)
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"{machine.name} is not done after {TIMEOUT} s with {image}") from error
+    finally:
+        stop(process)
+    taken = time.monotonic_ns() - begin
+    if process.returncode != BARE_STATUS:
+        raise BenchError(f"{machine.name} ended {image} with {process.returncode}")
+    return taken
+
+
+def bare_memory(machine, image):
+    """The memory of a machine whose guest does nothing."""
+    process = start(machine.bare(image), subprocess.DEVNULL)
+    try:
+        time.sleep(0.5)
+        memory = read_memory(process.pid, BARE_MEMORY_MIB)
+    finally:
+        stop(process)
+    if not memory:
+        raise BenchError(f"the memory of {machine.name} can't be read")
+    return memory

@@ -1,0 +1,33 @@
+/* The guest program suite: small tests, each of which makes one thing of a machine work hard and
+ * says how long one operation took by the machine's own clock.
+ *
+ * Example, adding a test:
+ *     static uint64_t add(uint64_t count) { ... }                // does it count times, returns
+ * anything const struct test adds[] = {{"add", "one addition", add}, {0}};
+ */
+#ifndef BENCHMARKS_PROGRAMS_SUITE_H
+#define BENCHMARKS_PROGRAMS_SUITE_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+struct test {
+	const char *name;
+	const char *operation; /* what is counted */
+	/* Does `count` operations; what it returns depends on all of them, so that none can be left
+	 * out. */
+	uint64_t (*run)(uint64_t count);
+};
+
+/* Each ends with an entry without name. */
+extern const struct test compute_tests[];
+extern const struct test system_tests[];
+
+double now_ns(void);
+void fail(const char *what) __attribute__((noreturn));
+
+/* Throughput, printed as "NAME VALUE MB/s". `ns` is how long each takes. */
+void disk_tests(const char *path, int direct, double ns);
+void net_tests(const char *address, int source_port, int sink_port, double ns);
+
+#endif
