@@ -1,0 +1,51 @@
+#!/bin/sh
+# Runs a bare-metal guest on an engine. It passes when it says so itself, and says the same on the interpreter.
+#
+# usage: guest.sh RUSE ENGINE CPUS GUEST.elf
+#
+# 77 (skipped) and the reason when the engine can't run here.
+set -u
+
+ruse=$1 engine=$2 cpus=$3 guest=$4
+name=$(basename "$guest" .elf)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+skip() {
+	echo "SKIP: $name on $engine: $*"
+	exit 77
+}
+
+# value FIELD: of this engine, from `ruse engines --json` (one field a line).
+value() {
+	"$ruse" engines --json | awk -v engine="\"$engine\"," -v field="\"$1\":" '
+		$1 == "\"name\":" { ours = $2 == engine }
+		ours && $1 == field { sub(/^[^:]*: */, ""); sub(/,$/, ""); print }'
+}
+
+# run ENGINE: standard output in $work/ENGINE; prints the exit status.
+run() {
+	timeout 50 "$ruse" run --kernel "$guest" --test-devices --engine "$1" --no-reboot --cpus "$cpus" --memory 64M \
+		>"$work/$1" 2>"$work/$1.err" </dev/null
+	echo $?
+}
+
+if [ "$engine" = kvm ]; then
+	[ "$(value works)" = true ] || skip "$(value why)"
+	# A KVM without hardware behind it (nested as a paravirtual guest) emulates much, and not exactly: stores
+	# across pages are not atomic, some instructions end the guest. `devices` needs nothing of that.
+	speed=$(value instructions_per_second)
+	[ "$name" = devices ] || [ "${speed%%.*}" -ge 20000000 ] ||
+		skip "/dev/kvm has no hardware behind it (${speed%%.*} instructions a second): its results are its own"
+fi
+
+# isa-debug-exit: 2n + 1 for the guest's n.
+status=$(run "$engine")
+cat "$work/$engine" "$work/$engine.err"
+# 1 is also what ruse says when it could not start.
+[ "$status" = 1 ] && grep -q "^$name: .* 0 failed" "$work/$engine" || { echo "FAIL: exit status $status"; exit 1; }
+[ "$engine" = interp ] && exit 0
+[ "$(run interp)" = 1 ] && cmp "$work/interp" "$work/$engine" && exit 0
+echo "FAIL: the interpreter says:"
+cat "$work/interp" "$work/interp.err"
+exit 1
