@@ -10,7 +10,7 @@ import select
 import shlex
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 INIT_MARK = "bench: init"
@@ -23,6 +23,8 @@ APPEND = "console=ttyS0 quiet panic=-1 rdinit=/bench/init"
 BARE_STATUS = 32 << 1 | 1
 # Debian's kernel takes this long at most, on the slowest engine.
 TIMEOUT = 120
+# To its init, when only that is waited for.
+INIT_TIMEOUT = 12
 
 
 class BenchError(Exception):
@@ -57,7 +59,6 @@ class Run:
     init_ns: int = 0
     output: str = ""
     memory: Memory = None
-    errors: list = field(default_factory=list)
 
 
 class Ruse:
@@ -147,14 +148,15 @@ def run_linux(machine, guest, command, disk, net, directory, init_only=False):
     # Open for writing too: there is no end of file while nobody else has it open.
     serial = os.open(console, os.O_RDWR | os.O_NONBLOCK)
     argv = machine.linux(guest, command, disk, net, console, files)
-    run, text = Run(), ""
+    run, text, limit = Run(), "", INIT_TIMEOUT if init_only else TIMEOUT
     with open(directory / "output", "w+", encoding="utf-8", errors="replace") as out:
         begin = time.monotonic_ns()
         process = start(argv, out)
         try:
             while process.poll() is None:
-                if time.monotonic_ns() - begin > TIMEOUT * 10**9:
-                    raise BenchError(f"{machine.name} is not done after {TIMEOUT} s: {shlex.join(arguments(argv))}")
+                if time.monotonic_ns() - begin > limit * 10**9:
+                    raise BenchError(f"{machine.name} is not done after {limit} s: {shlex.join(arguments(argv))}; "
+                                     f"its serial port: {text[-300:]}")
                 if not select.select([serial], [], [], 0.05)[0]:
                     continue
                 text += os.read(serial, 65536).decode(errors="replace")
