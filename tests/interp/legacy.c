@@ -369,6 +369,41 @@ static void test_loop_uses_address_size(void **state)
 	assert_int_equal(f->cpu->s.gpr[X86_RCX], 0xffff);
 }
 
+/* ---- what is not offered ---- */
+
+static void test_vex_needs_protected_mode(void **state)
+{
+	struct fixture *f = *state;
+	const uint8_t andn[] = {0xc4, 0xe2, 0x70, 0xf2, 0xc3}; /* andn eax, ecx, ebx */
+
+	f->cpu->s.gpr[X86_RCX] = 0xf0;
+	f->cpu->s.gpr[X86_RBX] = 0xff;
+	assert_int_equal(step(f, andn, sizeof(andn)), X86_EXC_UD);
+	/* The same bytes in 16-bit protected mode: not the block of real mode. */
+	f->cpu->s.cr0 |= X86_CR0_PE;
+	cpu_set_rflags(f->cpu, X86_FLAG_FIX);
+	assert_int_equal(step(f, andn, sizeof(andn)), -1);
+	assert_int_equal(f->cpu->s.gpr[X86_RAX], 0x0f);
+	enter_vm86(f, 3, 0, 0);
+	assert_int_equal(step(f, andn, sizeof(andn)), X86_EXC_UD);
+}
+
+static void test_counts_fall_back_to_scans(void **state)
+{
+	struct fixture *f = *state;
+
+	f->cpu->s.gpr[X86_RCX] = 0x0100;
+	assert_int_equal(STEP(f, 0xf3, 0x0f, 0xbd, 0xc1), -1); /* lzcnt ax, cx */
+	assert_int_equal(f->cpu->s.gpr[X86_RAX] & 0xffff, 7);
+	f->cpuid.features[X86_FEATURE_LZCNT] = f->cpuid.features[X86_FEATURE_BMI1] = false;
+	block_cache_flush(f->cpu);
+	assert_int_equal(STEP(f, 0xf3, 0x0f, 0xbd, 0xc1), -1); /* bsr */
+	assert_int_equal(f->cpu->s.gpr[X86_RAX] & 0xffff, 8);
+	f->cpu->s.gpr[X86_RCX] = 0;
+	assert_int_equal(STEP(f, 0xf3, 0x0f, 0xbc, 0xc1), -1); /* bsf of zero keeps the destination */
+	assert_int_equal(f->cpu->s.gpr[X86_RAX] & 0xffff, 8);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -387,6 +422,8 @@ int main(void)
 	    TEST(test_in_out_widths),
 	    TEST(test_branch_truncates_ip),
 	    TEST(test_loop_uses_address_size),
+	    TEST(test_vex_needs_protected_mode),
+	    TEST(test_counts_fall_back_to_scans),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,18 +40,31 @@ static void *arena_take(struct block_cache *cache, size_t size)
 	return at;
 }
 
+/* A processor without TZCNT or LZCNT ignores the prefix that makes them out of BSF and BSR. */
+static void replace_not_offered(struct cpu *cpu, struct x86_insn *insn)
+{
+	if ((insn->op != X86_TZCNT && insn->op != X86_LZCNT) || cpu->cpuid->features[insn->feature])
+		return;
+	insn->op = insn->op == X86_TZCNT ? X86_BSF : X86_BSR;
+	insn->feature = X86_FEATURE_BASE;
+}
+
+/* Does the guest have it? VEX is unknown to real and virtual-8086 mode. */
+static bool is_offered(const struct cpu *cpu, const struct x86_insn *insn)
+{
+	return cpu->cpuid->features[insn->feature] && !((insn->prefixes & X86_PFX_VEX) && (cpu->key & KEY_REAL));
+}
+
 /* Where an instruction's semantics are looked up: its function, or #UD for what the guest is not offered. */
 static sem_fn *function_for(struct cpu *cpu, const struct x86_insn *insn)
 {
 	sem_fn *fn = cpu->shared->functions[insn->op];
 
-	if (!fn || !cpu->cpuid->features[insn->feature])
-		return sem_undefined;
-	return fn;
+	return fn && is_offered(cpu, insn) ? fn : sem_undefined;
 }
 
 /* Fills one uop; true if the block ends with it. insn is copied if the uop needs it. */
-static bool make_uop(struct cpu *cpu, struct uop *uop, const struct x86_insn *insn, int length, unsigned offset,
+static bool make_uop(struct cpu *cpu, struct uop *uop, struct x86_insn *insn, int length, unsigned offset,
 		     struct x86_insn *insn_storage)
 {
 	bool ends_block = false;
@@ -59,7 +72,9 @@ static bool make_uop(struct cpu *cpu, struct uop *uop, const struct x86_insn *in
 	memset(uop, 0, sizeof(*uop));
 	uop->offset = (uint16_t)offset;
 	uop->length = (uint8_t)(length > 0 ? length : 1);
-	if (length > 0 && cpu->cpuid->features[insn->feature] && fast_select(insn, uop, &ends_block))
+	if (length > 0)
+		replace_not_offered(cpu, insn);
+	if (length > 0 && is_offered(cpu, insn) && fast_select(insn, uop, &ends_block))
 		return ends_block;
 	*insn_storage = *insn;
 	uop->insn = insn_storage;

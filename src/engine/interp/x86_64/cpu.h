@@ -134,6 +134,9 @@ struct interp_vm {
 	sem_fn *functions[X86_OP_COUNT];
 };
 
+/* A bit of the block key: real or virtual-8086 mode. */
+#define KEY_REAL 16u
+
 struct cpu {
 	struct x86_state s;
 	struct lazy_flags lf;
@@ -152,7 +155,7 @@ struct cpu {
 	uint8_t data_tlb;      /* enum tlb_index for explicit accesses, or TLB_CHECKED */
 	uint8_t rights;        /* the enum tlb_index that data_tlb stands for */
 	bool smc;              /* the running block's own page was written */
-	uint32_t key;          /* block key */
+	uint32_t key;          /* block key: mode, 4 at CPL 3, 8 in long mode, KEY_REAL */
 	bool jumped;           /* the instruction has set s.rip itself */
 	bool step;             /* TF or a breakpoint register is on: one instruction at a time */
 	bool irq_blocked;      /* something is pending while IF was clear */

@@ -33,7 +33,8 @@ void cpu_update_mode(struct cpu *cpu)
 		      : (s->cr4 & X86_CR4_SMAP) && !(s->rflags & X86_FLAG_AC) ? TLB_SUPERVISOR
 										 : TLB_SUPERVISOR_AC;
 	cpu->data_tlb = (align && cpu->cpl == 3) || breakpoints ? TLB_CHECKED : cpu->rights;
-	cpu->key = cpu->mode | (cpu->cpl == 3 ? 4 : 0) | (uint32_t)cpu->long_mode << 3;
+	cpu->key = cpu->mode | (cpu->cpl == 3 ? 4 : 0) | (uint32_t)cpu->long_mode << 3 |
+		   (!protected_mode || vm86 ? KEY_REAL : 0);
 	cpu->step = (s->rflags & (X86_FLAG_TF | X86_FLAG_RF)) || breakpoints;
 }
 
