@@ -126,7 +126,8 @@ static int replace_state(struct vcpu *vcpu, struct vm_exit *exit, const union ar
 	BUG_ON(!vcpu->vm->arch_ops); /* the board sets them */
 	r = vcpu->vm->engine->set_state(vcpu, state);
 	*exit = (struct vm_exit){.kind = VM_EXIT_INTERRUPTED};
-	vcpu->run_state = vcpu->vm->arch_ops->run_state(state);
+	/* An engine with its own controllers waits for INIT, SIPI and interrupts in its run(): nobody tells us. */
+	vcpu->run_state = vcpu->vm->engine->irq_set ? VCPU_RUNNABLE : vcpu->vm->arch_ops->run_state(state);
 	return r;
 }
 

@@ -52,7 +52,7 @@ for guest in /guests/*.elf; do
 	$b timeout -s KILL 20 /bin/ruse run --engine kvm --kernel "$guest" --test-devices --no-reboot --memory 64M </dev/null 2>&1
 	echo "guest $guest status $?"
 done
-/bin/ruse run --engine kvm --kernel /vmlinuz --initrd /initrd --no-reboot \
+/bin/ruse run --engine kvm --cpus 2 --kernel /vmlinuz --initrd /initrd --no-reboot \
 	--append 'console=ttyS0 quiet panic=-1' -- \
 	sh -c 'echo "processors $(nproc)"; dmesg | grep WARNING; exit 42' </dev/null 2>&1
 echo "nested status $?"
@@ -76,7 +76,7 @@ expect() {
 for file; do
 	expect "guest /guests/${file##*/} status 1"
 done
-expect 'processors 1'
+expect 'processors 2'
 expect 'nested status 42'
 grep -q 'WARNING: ' "$work/text" && { echo 'FAIL: the nested kernel warns'; failed=1; }
 exit $failed
