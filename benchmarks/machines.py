@@ -6,6 +6,7 @@ Example:
     run.init_ns, run.output, run.memory
 """
 import os
+import re
 import select
 import shlex
 import subprocess
@@ -193,6 +194,16 @@ def run_bare(machine, image):
     if process.returncode != BARE_STATUS:
         raise BenchError(f"{machine.name} ended {image} with {process.returncode}")
     return taken
+
+
+def first_instruction(machine, image):
+    """From the start of the process to the first guest instruction in ms, as ruse itself says."""
+    result = subprocess.run(arguments(machine.bare(image) + ["--stats"]), stdin=subprocess.DEVNULL,
+                            capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    found = re.search(r"^time to first instruction: ([0-9.]+) ms$", result.stderr, re.MULTILINE)
+    if not found:
+        raise BenchError(f"{machine.name} doesn't say when the first instruction was: {result.stderr[-300:]}")
+    return float(found.group(1))
 
 
 def bare_memory(machine, image):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import report
 from guest import build_guest
-from machines import BenchError, Qemu, Ruse, bare_memory, run_bare, run_linux
+from machines import BenchError, Qemu, Ruse, bare_memory, first_instruction, run_bare, run_linux
 from net import Peer
 
 NATIVE = "native"
@@ -165,6 +165,8 @@ def measure_boot(series, machine, guest, disk, failures, work):
 def measure_bare(series, machine, guest):
     first = run_bare(machine, guest.bare["exit"])
     series.add("machine", "start", machine.name, first / 1e6, "ms")
+    if isinstance(machine, Ruse):
+        series.add("machine", "first", machine.name, first_instruction(machine, guest.bare["exit"]), "ms")
     series.add("machine", "memory", machine.name, bare_memory(machine, guest.bare["spin"]).beside / 1024, "MiB")
     loop = run_bare(machine, guest.bare["loop"]) - first
     series.add("machine", "loop", machine.name, LOOP_ROUNDS * LOOP_LENGTH / loop * 1e3, "MIPS")

@@ -28,6 +28,7 @@ TITLES = {
     "net-send": "network: guest to host",
     "init": "process start to the guest's init",
     "start": "process start to exit of a one-instruction guest",
+    "first": "process start to the first guest instruction",
     "memory": "memory beside the guest's, idle machine",
     "memory-linux": "memory beside the guest's, Linux after the suite",
     "loop": "integer loop, million instructions a second",
@@ -203,10 +204,11 @@ def chart(host, groups):
 
 
 def make_panel(title, rows, names):
+    rows = [(label, row) for label, row in rows if any(row.values())]
     values = [value for _, row in rows for value in row.values() if value]
     if not values:
         return None
-    return Panel(title, rows, names, 10 ** math.floor(math.log10(min([*values, 0.9]))),
+    return Panel(title, rows, names, 10 ** math.floor(math.log10(min([*values, 1]))),
                  10 ** math.ceil(math.log10(max([*values, 10]))))
 
 

@@ -94,6 +94,7 @@ class GuestFiles(unittest.TestCase):
             _, bare = guest.build_programs(TOP, Path(name), 10)
             self.assertGreater(machines.run_bare(machine, bare["exit"]), 0)
             self.assertGreater(machines.run_bare(machine, bare["loop"]), 0)
+            self.assertGreater(machines.first_instruction(machine, bare["exit"]), 0)
             memory = machines.bare_memory(machine, bare["spin"])
             self.assertGreater(memory.guest, 0)
             self.assertGreater(memory.beside, 0)
