@@ -4,6 +4,7 @@
  *     0x0000000000000000  RAM                      the loader's area is in loader/loader.h
  *     0x000000000009fc00  reserved: EBDA
  *     0x00000000000e0000  reserved: ACPI tables (the RSDP first)
+ *     0x00000000000ffff0  reserved: the reset vector, which resets the machine
  *     0x0000000000100000  RAM, to at most 3 GiB
  *     0x00000000c0000000  nothing
  *     0x00000000feb00000  virtio-mmio devices, a page each: disks, nets, console, rng
@@ -297,6 +298,22 @@ static int write_bda(struct vm *vm)
 	return r ? r : mem_write(&vm->mem, MICROVM_EBDA, &ebda_kib, sizeof(ebda_kib));
 }
 
+/* Linux on a machine without EFI whose ACPI is hardware-reduced restarts by a jump to real mode's F000:FFF0, where a
+ * PC's firmware would be. */
+static int write_reset_vector(struct vm *vm)
+{
+	const uint16_t port = ACPI_PM_PORT + ACPI_PM_RESET;
+	const uint8_t code[] = {
+		0xba, (uint8_t)port, (uint8_t)(port >> 8), /* mov $port, %dx */
+		0xb0, ACPI_PM_RESET_VALUE,		   /* mov $value, %al */
+		0xee,					   /* out %al, (%dx) */
+		0xf4,					   /* hlt */
+		0xeb, 0xfd,				   /* jmp to the hlt */
+	};
+
+	return mem_write(&vm->mem, MICROVM_RESET_VECTOR, code, sizeof(code));
+}
+
 static int write_tables(struct vm *vm)
 {
 	const struct microvm *board = vm->board_data;
@@ -330,6 +347,8 @@ static int microvm_load(struct vm *vm, const struct board_inputs *inputs, union 
 	r = write_bda(vm);
 	if (!r)
 		r = write_tables(vm);
+	if (!r)
+		r = write_reset_vector(vm);
 	if (r) {
 		fmt_print(why, why_size, "firmware tables can't be written into guest memory (error %d); try fewer devices",
 			  -r);

@@ -12,7 +12,9 @@
 #define MICROVM_HIGH_RAM    GIB(4)
 #define MICROVM_EBDA        0x9fc00u
 #define MICROVM_ACPI        0xe0000u
-#define MICROVM_ACPI_END    0x100000u
+#define MICROVM_ACPI_END    0xffff0u
+#define MICROVM_RESET_VECTOR 0xffff0u
+#define MICROVM_FIRMWARE_END 0x100000u
 #define MICROVM_VIRTIO      0xfeb00000u
 #define MICROVM_VIRTIO_STEP 0x1000u
 #define MICROVM_SERIAL_PORT 0x3f8u
