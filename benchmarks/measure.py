@@ -62,17 +62,22 @@ class Series:
 
 # ---- the host ----
 
-def cpu_times():
-    fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    return sum(fields[:8]), fields[3] + fields[4]
+class OthersWork:
+    """The share of the host's processors that others use (or a host's host takes) since it was made."""
 
+    def __init__(self):
+        self.begin = self.times()
 
-def others_busy(seconds=0.5):
-    """The share of the host's processors that others use while we do nothing."""
-    total, idle = cpu_times()
-    time.sleep(seconds)
-    total_later, idle_later = cpu_times()
-    return 1 - (idle_later - idle) / max(1, total_later - total)
+    @staticmethod
+    def times():
+        """Processor time in seconds: all, idle, ours with the children that were waited for."""
+        fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        ticks = os.sysconf("SC_CLK_TCK")
+        return sum(fields) / ticks, (fields[3] + fields[4]) / ticks, sum(os.times()[:4])
+
+    def share(self):
+        whole, idle, ours = (end - begin for begin, end in zip(self.begin, self.times()))
+        return max(0.0, (whole - idle - ours) / whole) if whole > 0 else 0.0
 
 
 def processor():
@@ -224,14 +229,13 @@ def measure(options, top, work):
     guest, suite = build_guest(top, work, LOOP_ROUNDS)
     disk = work / "disk.raw"
     disk.write_bytes(os.urandom(1 << 20) * DISK_MIB)
-    series, busy, failures = Series(), [], {}
+    series, others, failures = Series(), OthersWork(), {}
     with Peer() as peer:
         for number in range(options.runs):
-            busy.append(others_busy())
             say(f"round {number + 1} of {options.runs}")
             measure_round(series, machines, boot_only, guest, suite, disk, peer, options, failures, work)
     host = describe_host(program, options, guest)
-    host["busy_with_other_work"] = round(statistics.median(busy), 3)
+    host["busy_with_other_work"] = round(others.share(), 3)
     host["remarks"] = remarks + [f"{name} failed to reach the guest's init {count} times, and was tried again"
                                  for name, count in failures.items()]
     return host, series.medians()

@@ -7,6 +7,7 @@ A group is {figure: {"unit": ..., "values": {machine: [...]}, "median": {machine
 """
 import json
 import math
+import statistics
 from xml.sax.saxutils import escape
 
 NATIVE = "native"
@@ -107,8 +108,12 @@ def text(host, groups):
               "one run.", ""]
     busy = host["busy_with_other_work"]
     if busy > 0.1:
-        lines += [f"**The host was busy with other work: {busy * 100:.0f}% of its processors' time between the "
-                  "rounds. Ratios suffer less than the figures themselves, but suffer.**", ""]
+        lines += [f"**The host was busy with other work: {busy * 100:.0f}% of its processors' time. Ratios suffer "
+                  "less than the figures themselves, but suffer.**", ""]
+    disagreement = statistics.median(spread(entry) for figures in groups.values() for entry in figures.values())
+    if disagreement > 0.25:
+        lines += [f"**The rounds disagree by {disagreement * 100:.0f}% in the middle row: the host was not quiet, and "
+                  "a difference smaller than that means nothing.**", ""]
     for remark in host["remarks"]:
         lines += [f"- {remark}"]
     if host["remarks"]:

@@ -50,6 +50,12 @@ class Figures(unittest.TestCase):
         self.assertEqual(report.better(groups["machine"]["loop"], "ruse interp", "QEMU TCG q35"), 0.5)
         self.assertIsNone(report.better(groups["machine"]["loop"], "ruse interp", "QEMU TCG microvm"))
 
+    def test_our_own_work_is_not_others(self):
+        others = measure.OthersWork()
+        begin = others.begin
+        others.times = lambda: (begin[0] + 10, begin[1] + 4, begin[2] + 5)
+        self.assertAlmostEqual(others.share(), 0.1)
+
     def test_silent_suite_is_an_error(self):
         with self.assertRaises(machines.BenchError):
             measure.Series().add_output("ruse interp", "suite: fork: Out of memory\n")
@@ -73,6 +79,11 @@ class Results(unittest.TestCase):
             self.assertNotIn("busy with other work", table)
             svg = xml.etree.ElementTree.parse(directory / "bench.svg")
             self.assertGreater(len(svg.findall(".//{http://www.w3.org/2000/svg}rect")), 8)
+
+    def test_disagreement_is_said(self):
+        self.assertNotIn("rounds disagree", report.text(HOST, series()))
+        groups = {"programs": series()["programs"]}
+        self.assertIn("rounds disagree by 727%", report.text(HOST, groups))
 
     def test_busy_host_is_said(self):
         self.assertIn("busy with other work: 40%", report.text({**HOST, "busy_with_other_work": 0.4}, series()))
