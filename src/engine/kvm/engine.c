@@ -134,6 +134,7 @@ static void kvm_vm_destroy(struct vm *vm)
 	if (kvm->kvm_fd >= 0)
 		close(kvm->kvm_fd);
 	platform_free(kvm->supported);
+	platform_free(kvm->power_on);
 	platform_free(kvm);
 	vm->engine_vm = NULL;
 }
@@ -173,6 +174,11 @@ static int kvm_vm_init(struct vm *vm, char *why, size_t why_size)
 	r = kvm_arch_vm_init(vm, why, why_size);
 	if (r < 0)
 		goto fail;
+	r = kvm_arch_save_power_on(vm);
+	if (r < 0) {
+		fmt_print(why, why_size, "KVM does not tell its controllers' state (error %d): use a newer host kernel", -r);
+		goto fail;
+	}
 	r = add_memory(vm, why, why_size);
 	if (r < 0)
 		goto fail;
@@ -199,6 +205,7 @@ static void kvm_vcpu_destroy(struct vcpu *vcpu)
 		munmap(kv->run, kvm->run_size);
 	if (kv->fd >= 0)
 		close(kv->fd);
+	platform_free(kv->power_on_lapic);
 	platform_free(kv);
 	vcpu->engine_vcpu = NULL;
 }
@@ -237,6 +244,11 @@ static int kvm_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	r = kvm_arch_vcpu_init(vcpu, why, why_size);
 	if (r < 0)
 		goto fail;
+	r = kvm_arch_save_vcpu_power_on(vcpu);
+	if (r < 0) {
+		fmt_print(why, why_size, "KVM does not tell processor %u's local APIC (error %d)", vcpu->index, -r);
+		goto fail;
+	}
 	return 0;
 fail:
 	kvm_vcpu_destroy(vcpu);
@@ -485,6 +497,8 @@ const struct engine_ops kvm_engine = {
 	.run = kvm_run,
 	.get_state = kvm_arch_get_state,
 	.set_state = kvm_arch_set_state,
+	.vm_reset = kvm_arch_vm_reset,
+	.vcpu_reset = kvm_arch_vcpu_reset,
 	.kick = kvm_kick,
 	.invalidate = invalidate_nothing,
 	.irq_set = kvm_irq_set,

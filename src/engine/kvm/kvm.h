@@ -22,6 +22,8 @@ struct kvm_doorbell {
 	const struct doorbell *doorbell;
 };
 
+struct kvm_power_on;
+
 struct kvm_vm {
 	int kvm_fd, vm_fd;
 	size_t run_size;
@@ -30,6 +32,7 @@ struct kvm_vm {
 	struct kvm_doorbell doorbells[KVM_MAX_DOORBELLS];
 	unsigned doorbell_count;
 	struct kvm_cpuid2 *supported;
+	struct kvm_power_on *power_on; /* x86_64/reset.c: the controllers as KVM made them */
 };
 
 struct kvm_vcpu {
@@ -37,6 +40,7 @@ struct kvm_vcpu {
 	pthread_t thread;
 	struct kvm_run *run;
 	unsigned io_done;   /* string I/O: elements already handed out */
+	struct kvm_lapic_state *power_on_lapic;
 	bool io_pending;    /* the exit handed out last wants its result back */
 	char reason[96];    /* VM_EXIT_FAIL */
 };
@@ -44,6 +48,11 @@ struct kvm_vcpu {
 extern const struct engine_ops kvm_engine;
 
 /* x86_64/ */
+/* Records the state of the in-kernel controllers, to go back to it in a machine reset. */
+int kvm_arch_save_power_on(struct vm *vm) must_check;
+int kvm_arch_save_vcpu_power_on(struct vcpu *vcpu) must_check;
+void kvm_arch_vm_reset(struct vm *vm);
+int kvm_arch_vcpu_reset(struct vcpu *vcpu) must_check;
 int kvm_arch_vm_init(struct vm *vm, char *why, size_t why_size) must_check;
 int kvm_arch_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size) must_check;
 int kvm_arch_get_state(struct vcpu *vcpu, union arch_state *state) must_check;
