@@ -40,20 +40,24 @@ static int set_routes(struct kvm_vm *kvm)
 
 	memset(entries, 0, sizeof(entries));
 	for (unsigned gsi = 0; gsi < 16; gsi++) {
-		if (gsi == 2)
-			continue; /* the cascade */
+		if (gsi == 2) /* the cascade */
+			continue;
 		entries[count++] = (struct kvm_irq_routing_entry){
 			.gsi = gsi,
 			.type = KVM_IRQ_ROUTING_IRQCHIP,
 			.u.irqchip = {.irqchip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, .pin = gsi & 7},
 		};
 	}
-	for (unsigned gsi = 0; gsi < KVM_GSI_COUNT; gsi++)
+	for (unsigned gsi = 0; gsi < KVM_GSI_COUNT; gsi++) {
+		/* A pin has one GSI: KVM looks for it when the guest acknowledges, and the PIT waits for that. */
+		if (gsi == 2)
+			continue;
 		entries[count++] = (struct kvm_irq_routing_entry){
 			.gsi = gsi,
 			.type = KVM_IRQ_ROUTING_IRQCHIP,
 			.u.irqchip = {.irqchip = KVM_IRQCHIP_IOAPIC, .pin = gsi ? gsi : 2},
 		};
+	}
 	routing = platform_alloc(sizeof(*routing) + count * sizeof(entries[0]));
 	if (!routing)
 		return -ENOMEM;
