@@ -56,6 +56,10 @@ done
 	--append 'console=ttyS0 quiet panic=-1' -- \
 	sh -c 'echo "processors $(nproc)"; dmesg | grep WARNING; exit 42' </dev/null 2>&1
 echo "nested status $?"
+# A kernel whose init restarts the machine, until the second time.
+$b timeout -s KILL 25 /bin/ruse run --engine kvm --kernel /vmlinuz --initrd /initrd \
+	--append 'console=ttyS0 quiet rdinit=/bin/busybox -- reboot -f' </dev/null 2>&1 |
+	$b grep -m 2 'Restarting system' | $b wc -l | $b sed 's/^/restarts /'
 $b dmesg | $b grep kvm
 $b poweroff -f
 INIT
@@ -63,7 +67,7 @@ chmod 755 "$stage/init"
 (cd "$stage" && find . -mindepth 1 -print0 | cpio --null --create --format=newc --owner=0:0 --quiet) >"$work/outer"
 
 # Without XSAVE: there XSETBV does not leave the nested guest, so KVM's CPUID leaf 0xd does not follow XCR0.
-timeout 150 "$qemu" -accel tcg -cpu max,+svm,+npt,-xsave -M q35 -m 2G -display none -serial stdio -monitor none -no-reboot \
+timeout 180 "$qemu" -accel tcg -cpu max,+svm,+npt,-xsave -M q35 -m 2G -display none -serial stdio -monitor none -no-reboot \
 	-kernel "$kernel" -initrd "$work/outer" -append 'console=ttyS0 panic=-1 quiet' </dev/null >"$work/out" 2>&1
 tr -d '\r' <"$work/out" >"$work/text"
 cat "$work/text"
@@ -78,5 +82,6 @@ for file; do
 done
 expect 'processors 2'
 expect 'nested status 42'
+expect 'restarts 2'
 grep -q 'WARNING: ' "$work/text" && { echo 'FAIL: the nested kernel warns'; failed=1; }
 exit $failed
