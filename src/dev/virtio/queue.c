@@ -427,11 +427,13 @@ void virtq_chain_skip_out(struct virtq_chain *chain, uint64_t n)
 
 uint8_t *virtq_chain_take_last_in(struct virtq_chain *chain, gpa_t *gpa)
 {
-	unsigned last = chain->out_count + chain->in_count - 1;
-	struct iobuf *piece = &chain->bufs[last];
+	struct iobuf *piece;
+	unsigned last;
 
 	if (chain->in_count == 0)
 		return NULL;
+	last = chain->out_count + chain->in_count - 1;
+	piece = &chain->bufs[last];
 	piece->len--;
 	chain->in_len--;
 	*gpa = chain->gpas[last] + piece->len;
