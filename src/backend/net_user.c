@@ -387,6 +387,20 @@ static int add_forwards(struct net_user *net, const struct net_user_options *opt
 	return 0;
 }
 
+/* libslirp opens resolv.conf when the first packet for its name server's port comes, and the sandbox will not let it;
+ * after that it only looks whether the file has changed. So it gets such a packet here: an empty datagram, which the
+ * host's name server ignores as too short. */
+static void learn_name_server(struct net_user *net)
+{
+	static const uint8_t frame[60] = {
+		0x52, 0x55, 10, 0, 2, 3, 0x52, 0x52, 0x75, 0x73, 0x65, 0x01, 0x08, 0x00, /* Ethernet, IPv4 */
+		0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x62, 0xc0, 10, 0, 2, 15, 10, 0, 2, 3, /* 28 bytes of UDP */
+		0, 9, 0, 53, 0, 8, 0, 0, /* port 9 to port 53, no sum */
+	};
+
+	slirp_input(net->slirp, frame, sizeof(frame));
+}
+
 int net_user_open(const struct net_user_options *options, struct loop *loop, struct net_backend **out, char *why,
 		  size_t why_size)
 {
@@ -419,6 +433,7 @@ int net_user_open(const struct net_user_options *options, struct loop *loop, str
 		free(net);
 		return err;
 	}
+	learn_name_server(net);
 	net->hook = (struct loop_hook){.prepare = before_sleep, .ctx = net};
 	loop_hook_add(loop, &net->hook);
 	net->stirred = true;
