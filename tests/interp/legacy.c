@@ -404,6 +404,27 @@ static void test_counts_fall_back_to_scans(void **state)
 	assert_int_equal(f->cpu->s.gpr[X86_RAX] & 0xffff, 8);
 }
 
+/* RF lets an instruction past its own breakpoint also when a device answers in the middle of it. */
+static void test_breakpoint_passed_once(void **state)
+{
+	struct fixture *f = *state;
+	const uint8_t code[] = {0xe4, 0x10, 0xf4}; /* in al, 0x10; hlt */
+
+	memcpy(f->ram + CODE, code, sizeof(code));
+	mem_mark_written(&f->vm.mem, CODE, sizeof(code));
+	f->cpu->s.rip = CODE;
+	f->cpu->s.dr[0] = CODE;
+	f->cpu->s.dr7 = 0x401;
+	cpu_set_rflags(f->cpu, X86_FLAG_FIX | X86_FLAG_RF);
+	assert_int_equal(interp_engine.run(&f->vcpu, &f->exit), 0);
+	assert_int_equal(f->exit.kind, VM_EXIT_IO);
+	f->exit.io.value = 0x5a;
+	assert_int_equal(interp_engine.run(&f->vcpu, &f->exit), 0);
+	assert_int_equal(f->exit.kind, VM_EXIT_HALT);
+	assert_int_equal(f->cpu->s.gpr[X86_RAX] & 0xff, 0x5a);
+	assert_int_equal(f->cpu->s.rip, CODE + sizeof(code));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -424,6 +445,7 @@ int main(void)
 	    TEST(test_loop_uses_address_size),
 	    TEST(test_vex_needs_protected_mode),
 	    TEST(test_counts_fall_back_to_scans),
+	    TEST(test_breakpoint_passed_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -263,7 +263,8 @@ static void step(struct cpu *cpu)
 	bool shadow = cpu->shadow_rip == cpu->s.rip;
 	uint64_t rip = cpu->s.rip;
 
-	if (code_breakpoint(cpu)) {
+	/* An instruction that waits for its device access has passed its breakpoint, and used up RF. */
+	if (!cpu->replay_count && code_breakpoint(cpu)) {
 		cpu->leave = LEAVE_NONE;
 		deliver(cpu);
 		return;
