@@ -7,7 +7,7 @@ const char guest_name[] = "smp";
 static volatile uint32_t arrived, go, finished;
 static volatile uint64_t counter, split_area[16] __attribute__((aligned(64)));
 static volatile uint32_t ipis;
-static volatile uint32_t patched_ready, patched_results_bad;
+static volatile uint32_t patched_results_bad;
 static uint8_t *code;
 static unsigned others;
 

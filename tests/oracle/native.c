@@ -183,7 +183,7 @@ static bool has_error_code(unsigned vector)
 }
 
 /* Runs with the instruction's FS base and AC flag until it has put them right. */
-__attribute__((target("fsgsbase"), optimize("no-stack-protector"))) static void
+__attribute__((target("fsgsbase"), no_stack_protector)) static void
 on_fault(int signal_number, siginfo_t *info, void *raw)
 {
 	static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,

@@ -186,7 +186,7 @@ static void put_multiboot_header(uint8_t *at, uint32_t flags)
 {
 	put(at, 0x1badb002, 4);
 	put(at + 4, flags, 4);
-	put(at + 8, -(0x1badb002u + flags), 4);
+	put(at + 8, 0u - (0x1badb002u + flags), 4);
 }
 
 static void make_elf32_multiboot(struct fixture *f, uint32_t flags)

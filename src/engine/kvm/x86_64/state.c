@@ -175,8 +175,11 @@ static void fpu_from_kvm(struct x86_fpu *fpu, const struct kvm_fpu *in)
 		memcpy(&fpu->ymm[i], in->xmm[i], 16);
 }
 
+/* struct kvm_msrs with its array, which as a member would have to come last. */
 struct msr_list {
-	struct kvm_msrs head;
+	struct {
+		uint32_t nmsrs, pad;
+	} head;
 	struct kvm_msr_entry entries[ARRAY_SIZE(msr_fields)];
 };
 
