@@ -31,8 +31,9 @@ struct block_request {
 struct block_backend;
 struct block_backend_ops {
 	void (*submit)(struct block_backend *backend, struct block_request *request);
-	/* Optional: returns when no request submitted so far is under way; their done() may run on the
-	 * calling thread. For machine reset and destruction; any thread that may do I/O. */
+	/* Returns when no request is under way; their done() runs inside. For machine reset and
+	 * destruction: on the I/O thread, or when it no longer runs. May be left out by a backend that
+	 * is done when submit() returns. */
 	void (*drain)(struct block_backend *backend);
 	void (*destroy)(struct block_backend *backend); /* waits for what is under way */
 };
