@@ -67,10 +67,33 @@ static uint64_t exponent(struct float_random *random, unsigned bits)
 	}
 }
 
+/* At most two off a limit of the integer and decimal formats, in quarters, so that the rounding decides
+ * which side it falls on; cut to 64 bits. The significand, and its exponent in *exponent. */
+static uint64_t near_integer_limit(struct float_random *random, unsigned *exponent)
+{
+	static const uint64_t limits[] = {1ull << 15, 1ull << 31, 1ull << 63, 1000000000000000000};
+	const uint64_t r = float_random_next(random);
+	unsigned __int128 quarters = (unsigned __int128)limits[r & 3] * 4 + (r >> 8) % 17 - 8;
+	unsigned top = 127;
+
+	for (; !(quarters >> 127); quarters <<= 1)
+		top--;
+	*exponent = top - 2;
+	return (uint64_t)(quarters >> 64);
+}
+
 uint64_t operand_ieee(struct float_random *random, unsigned exponent_bits, unsigned fraction_bits)
 {
-	const uint64_t sign = float_random_next(random) & 1;
+	const uint64_t r = float_random_next(random), sign = r & 1;
 
+	if (exponent_bits >= 8 && (r >> 8 & 31) == 0) {
+		unsigned unbiased;
+		const uint64_t significand = near_integer_limit(random, &unbiased);
+		const uint64_t biased = (1ull << (exponent_bits - 1)) - 1 + unbiased;
+
+		return (sign << exponent_bits | biased) << fraction_bits |
+		       significand << 1 >> (64 - fraction_bits);
+	}
 	return (sign << exponent_bits | exponent(random, exponent_bits)) << fraction_bits |
 	       fraction(random, fraction_bits);
 }
@@ -79,6 +102,13 @@ void operand_f80(struct float_random *random, uint64_t *mantissa, uint16_t *sign
 {
 	const uint64_t r = float_random_next(random), biased = exponent(random, 15);
 
+	if ((r >> 16 & 31) == 0) {
+		unsigned unbiased;
+
+		*mantissa = near_integer_limit(random, &unbiased);
+		*sign_exponent = (uint16_t)((16383 + unbiased) | (r & 1) << 15);
+		return;
+	}
 	*sign_exponent = (uint16_t)(biased | (r & 1) << 15);
 	*mantissa = fraction(random, 63);
 	if (biased ? (r >> 8 & 31) != 0 : (r >> 8 & 7) == 0)
