@@ -221,7 +221,8 @@ struct noted {
 extern struct noted noted, noted_user;
 extern char gate_entry[], after_far_call[], compatible_read_code[], far_user[];
 void far_call(uint64_t selector), far_call_low(uint64_t selector), far_return(uint64_t selector);
-void compatible_read(uint64_t selector_offset), compatible_push(uint64_t selector_rsp), long_read(uint64_t selector_offset);
+void compatible_read(uint64_t selector_offset), long_read(uint64_t selector_offset);
+void compatible_push(uint64_t selector_rsp), long_read(uint64_t selector_offset);
 void far_jump(uint64_t selector_offset);
 
 #define NOTE(into)                                                                                                     \
