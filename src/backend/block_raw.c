@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SECTOR 512u
@@ -107,9 +108,8 @@ static int read_size(const char *path, int fd, uint64_t *size, char *why, size_t
 	return 0;
 }
 
-/* Readers share, a writer is alone. The lock belongs to the open file and ends with it, so a crash
- * leaves nothing behind. Some network file systems know flock() only. */
-static int lock_image(const struct block_raw_options *options, int fd, char *why, size_t why_size)
+/* 0, or the errno of the refusal. Some network file systems know flock() only. */
+static int try_lock(const struct block_raw_options *options, int fd)
 {
 	struct flock lock = {.l_type = options->read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
 	int err;
@@ -117,12 +117,27 @@ static int lock_image(const struct block_raw_options *options, int fd, char *why
 	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
 		return 0;
 	err = errno;
-	if (err == EINVAL || err == ENOLCK || err == EOPNOTSUPP) {
-		if (flock(fd, (options->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0)
-			return 0;
-		err = errno;
-	}
-	if (err == EAGAIN || err == EACCES)
+	if (err == EINVAL || err == ENOLCK || err == EOPNOTSUPP)
+		err = flock(fd, (options->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0 ? 0 : errno;
+	return err == EACCES ? EAGAIN : err;
+}
+
+/* A process that was killed is gone before the kernel has taken its io_uring, and with it the image, apart. */
+#define LOCK_TRIES       40
+#define LOCK_INTERVAL_NS 50000000
+
+/* Readers share, a writer is alone. The lock belongs to the open file and ends with it, so a crash
+ * leaves nothing behind. */
+static int lock_image(const struct block_raw_options *options, int fd, char *why, size_t why_size)
+{
+	const struct timespec interval = {.tv_nsec = LOCK_INTERVAL_NS};
+	int err;
+
+	for (int i = 0; (err = try_lock(options, fd)) == EAGAIN && i < LOCK_TRIES; i++)
+		nanosleep(&interval, NULL);
+	if (!err)
+		return 0;
+	if (err == EAGAIN)
 		snprintf(why, why_size, "%s is in use by another machine: stop that one, or open it with ,ro in both",
 			 options->path);
 	else
