@@ -132,6 +132,7 @@ struct cpu_event {
 struct interp_vm {
 	struct lock split_lock; /* locked operations that no host atomic can do take turns */
 	sem_fn *functions[X86_OP_COUNT];
+	_Atomic uint32_t marking; /* vcpus that are in code_page_mark()'s handshake */
 };
 
 /* A bit of the block key: real or virtual-8086 mode. */

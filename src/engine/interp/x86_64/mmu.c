@@ -111,16 +111,34 @@ static void forget_writes_to(struct cpu *cpu, gpa_t page)
 	}
 }
 
+/* While we wait for others, they may wait for us: we are between instructions, so answer. */
+static void answer_and_pause(struct cpu *cpu)
+{
+	if (vcpu_take_request(cpu->vcpu, VCPU_REQ_FLUSH))
+		tlb_flush_writes(cpu);
+	__builtin_ia32_pause();
+}
+
 void code_page_mark(struct cpu *cpu, gpa_t gpa)
 {
 	_Atomic uint32_t *word = mem_page_word(&cpu->vm->mem, gpa);
+	_Atomic uint32_t *marking = &cpu->shared->marking;
 
-	if (!word || (atomic_load(word) & 1))
+	if (!word)
 		return;
+	if (atomic_load(word) & 1) {
+		/* Whoever marked it may still be waiting for others to forget their write tags. (It counted itself in
+		 * before it set the bit: no count now means that it has finished.) */
+		while (atomic_load(marking))
+			answer_and_pause(cpu);
+		if (atomic_load(word) & 1)
+			return;
+	}
+	atomic_fetch_add(marking, 1);
 	atomic_fetch_or(word, 1);
 	forget_writes_to(cpu, gpa & PAGE_MASK);
 	/* Every other processor either forgets its write tags before it runs on, or is out of its engine and will
-	 * before it enters. While we wait, others may wait for us: we are between instructions, so answer. */
+	 * before it enters. */
 	for (unsigned i = 0; i < cpu->vm->vcpu_count; i++) {
 		struct vcpu *other = cpu->vm->vcpus[i];
 		struct cpu *other_cpu = other ? other->engine_vcpu : NULL;
@@ -130,12 +148,10 @@ void code_page_mark(struct cpu *cpu, gpa_t gpa)
 		uint32_t before = atomic_load(&other_cpu->flushes);
 
 		vcpu_request(other, VCPU_REQ_FLUSH);
-		while (atomic_load(&other->in_engine) && atomic_load(&other_cpu->flushes) == before) {
-			if (vcpu_take_request(cpu->vcpu, VCPU_REQ_FLUSH))
-				tlb_flush_writes(cpu);
-			__builtin_ia32_pause();
-		}
+		while (atomic_load(&other->in_engine) && atomic_load(&other_cpu->flushes) == before)
+			answer_and_pause(cpu);
 	}
+	atomic_fetch_sub(marking, 1);
 }
 
 /* Somebody must know: the page holds decoded code. Stale blocks find out by the generation; the page is plain

@@ -383,6 +383,9 @@ int interp_x86_run(struct vcpu *vcpu, struct vm_exit *exit)
 	struct cpu *cpu = vcpu->engine_vcpu;
 
 	cpu->exit = exit;
+	/* Before anything is executed, the rest of a half-done instruction too: see code_page_mark(). */
+	if (vcpu_take_request(vcpu, VCPU_REQ_FLUSH))
+		tlb_flush_writes(cpu);
 	complete(cpu, exit);
 	cpu->leave = LEAVE_NONE;
 	if (setjmp(cpu->jump)) {
