@@ -2,8 +2,8 @@
  *
  * Invariants:
  *   - s.rip is the current instruction's address whenever anything that can fault or exit is called;
- *   - the status flags live in lf (lazily), the other RFLAGS bits in s.rflags; cpu_sync_flags() joins them;
- *   - a fault or an exit leaves by siglongjmp-free longjmp to cpu->jump; nothing is committed then, so the
+ *   - the status flags live in lf (lazily), the other RFLAGS bits in s.rflags; cpu_rflags() joins them;
+ *   - a fault or an exit leaves by longjmp to cpu->jump; nothing is committed then, so the
  *     instruction can be started again. Device accesses that were completed meanwhile are in the replay log
  *     and give their recorded values when it is.
  */
@@ -212,6 +212,8 @@ void cpu_irq_enabled(struct cpu *cpu);
 void cpu_irq_window(struct cpu *cpu);
 
 /* ---- memory (mmu.c) ---- */
+/* Bits 63:47 are the same (48-bit linear addresses). */
+bool canonical(uint64_t address);
 void tlb_flush(struct cpu *cpu, bool global_too);
 void tlb_flush_page(struct cpu *cpu, gva_t gva);
 /* The page at gpa is about to be decoded: from when this returns every write to it, by any vcpu, bumps its

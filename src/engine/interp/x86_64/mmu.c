@@ -15,7 +15,7 @@ struct span {
 	_Atomic uint32_t *word;
 };
 
-static bool canonical(uint64_t address)
+bool canonical(uint64_t address)
 {
 	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
 }

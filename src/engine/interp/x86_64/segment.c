@@ -213,7 +213,7 @@ void check_target(struct cpu *cpu, const struct descriptor *d, uint64_t target)
 	struct x86_segment segment = descriptor_segment(0, d);
 
 	if (cpu->long_mode && (d->ar & X86_AR_L)) {
-		if ((uint64_t)((int64_t)(target << 16) >> 16) != target)
+		if (!canonical(target))
 			raise_error(cpu, X86_EXC_GP, 0);
 	} else if ((target & 0xffffffffull) > segment.limit) {
 		raise_error(cpu, X86_EXC_GP, 0);
@@ -260,7 +260,7 @@ uint64_t tss_stack64(struct cpu *cpu, unsigned offset)
 	if (offset + 7 > tr->limit)
 		raise_error(cpu, X86_EXC_TS, tr->selector & ~3u);
 	sp = cpu_load_system(cpu, tr->base + offset, 8);
-	if ((uint64_t)((int64_t)(sp << 16) >> 16) != sp)
+	if (!canonical(sp))
 		raise_error(cpu, X86_EXC_SS, 0);
 	return sp;
 }

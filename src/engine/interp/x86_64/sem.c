@@ -320,7 +320,7 @@ bool sem_cas(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned size, void
 
 /* ---- vectors ---- */
 
-static void check_alignment(struct cpu *cpu, const struct x86_insn *insn, uint64_t offset, unsigned size)
+void sem_check_alignment(struct cpu *cpu, const struct x86_insn *insn, uint64_t offset, unsigned size)
 {
 	gva_t gva = cpu->mode == X86_MODE_64 && insn->mem.seg < X86_FS ? offset
 								       : cpu->s.seg[insn->mem.seg].base + offset;
@@ -351,7 +351,7 @@ void sem_read_vector(struct cpu *cpu, const struct x86_insn *insn, unsigned opn,
 		uint64_t offset = sem_offset(cpu, insn);
 
 		if (alignment == SEM_ALIGNED)
-			check_alignment(cpu, insn, offset, size);
+			sem_check_alignment(cpu, insn, offset, size);
 		sem_load(cpu, insn->mem.seg, offset, out, size);
 		break;
 	}
@@ -383,7 +383,7 @@ void sem_write_vector(struct cpu *cpu, const struct x86_insn *insn, unsigned opn
 		uint64_t offset = sem_offset(cpu, insn);
 
 		if (alignment == SEM_ALIGNED)
-			check_alignment(cpu, insn, offset, size);
+			sem_check_alignment(cpu, insn, offset, size);
 		sem_store(cpu, insn->mem.seg, offset, value, size);
 		break;
 	}
@@ -481,7 +481,7 @@ void sem_jump(struct cpu *cpu, const struct x86_insn *insn, uint64_t target)
 	else if (insn->opsize == 4 && cpu->mode != X86_MODE_64)
 		target &= 0xffffffffull;
 	if (cpu->mode == X86_MODE_64) {
-		if ((uint64_t)((int64_t)(target << 16) >> 16) != target)
+		if (!canonical(target))
 			raise_error(cpu, X86_EXC_GP, 0);
 	} else if (target > cpu->s.seg[X86_CS].limit) {
 		raise_error(cpu, X86_EXC_GP, 0);

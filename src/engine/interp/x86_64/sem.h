@@ -69,6 +69,8 @@ bool sem_cas(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned size, void
 
 /* ---- vector operands ---- */
 enum sem_alignment { SEM_UNALIGNED, SEM_ALIGNED }; /* ALIGNED: #GP(0) when the memory operand is not naturally aligned */
+/* #GP(0) unless the memory operand at offset of its segment is aligned to `alignment`, a power of two. */
+void sem_check_alignment(struct cpu *cpu, const struct x86_insn *insn, uint64_t offset, unsigned alignment);
 /* Reads operand.size bytes (register or memory) into *out; the rest is zero. */
 void sem_read_vector(struct cpu *cpu, const struct x86_insn *insn, unsigned opn, union x86_vector *out,
 		     enum sem_alignment alignment);

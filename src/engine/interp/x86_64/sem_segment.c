@@ -747,7 +747,7 @@ static void sem_sysret(struct cpu *cpu, const struct x86_insn *insn)
 	if (cpu->cpl != 0)
 		raise_error(cpu, X86_EXC_GP, 0);
 	if (to_long && intel_processor(cpu) &&
-	    (uint64_t)((int64_t)(cpu->s.gpr[X86_RCX] << 16) >> 16) != cpu->s.gpr[X86_RCX])
+	    !canonical(cpu->s.gpr[X86_RCX]))
 		raise_error(cpu, X86_EXC_GP, 0);
 	if (to_long)
 		cpu->s.seg[X86_CS] = flat_segment((uint16_t)((selector + 16) | 3), SEG_CODE64 | SEG_RING3);
@@ -786,7 +786,7 @@ static void sem_sysexit(struct cpu *cpu, const struct x86_insn *insn)
 		raise_exception(cpu, X86_EXC_UD);
 	if (!protected_mode(cpu) || !selector || cpu->cpl != 0)
 		raise_error(cpu, X86_EXC_GP, 0);
-	if (to_long && ((uint64_t)((int64_t)(rip << 16) >> 16) != rip || (uint64_t)((int64_t)(rsp << 16) >> 16) != rsp))
+	if (to_long && (!canonical(rip) || !canonical(rsp)))
 		raise_error(cpu, X86_EXC_GP, 0);
 	if (!to_long) {
 		rip &= 0xffffffffull;

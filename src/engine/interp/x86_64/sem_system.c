@@ -14,11 +14,6 @@ static void require_cpl0(struct cpu *cpu)
 		raise_error(cpu, X86_EXC_GP, 0);
 }
 
-static bool canonical(uint64_t address)
-{
-	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
-}
-
 /* ---- control registers ---- */
 
 #define CR0_VALID                                                                                  \

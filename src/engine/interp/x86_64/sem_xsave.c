@@ -45,15 +45,6 @@ static void area_probe(struct cpu *cpu, const struct x86_insn *insn, uint64_t of
 		sem_probe_store(cpu, insn->mem.seg, offset + done, len - done < 64 ? len - done : 64);
 }
 
-static void check_aligned(struct cpu *cpu, const struct x86_insn *insn, uint64_t offset, unsigned alignment)
-{
-	uint64_t gva = cpu->mode == X86_MODE_64 && insn->mem.seg < X86_FS ? offset
-									   : cpu->s.seg[insn->mem.seg].base + offset;
-
-	if (gva & (alignment - 1))
-		raise_error(cpu, X86_EXC_GP, 0);
-}
-
 /* ---- the legacy region ---- */
 
 static void put(uint8_t *at, uint64_t value, unsigned size)
@@ -138,7 +129,7 @@ static void sem_fxsave(struct cpu *cpu, const struct x86_insn *insn)
 	unsigned length = 160;
 
 	check_fx(cpu);
-	check_aligned(cpu, insn, offset, 16);
+	sem_check_alignment(cpu, insn, offset, 16);
 	x87_to_area(cpu, area, wide);
 	put(area + 24, cpu->s.fpu.mxcsr, 4);
 	put(area + 28, MXCSR_MASK, 4);
@@ -156,7 +147,7 @@ static void sem_fxrstor(struct cpu *cpu, const struct x86_insn *insn)
 	uint8_t area[LEGACY_SIZE];
 
 	check_fx(cpu);
-	check_aligned(cpu, insn, offset, 16);
+	sem_check_alignment(cpu, insn, offset, 16);
 	area_load(cpu, insn, offset, area, LEGACY_SIZE);
 	if (get(area + 24, 4) & ~(uint64_t)MXCSR_MASK)
 		raise_error(cpu, X86_EXC_GP, 0);
@@ -252,7 +243,7 @@ static void xsave(struct cpu *cpu, const struct x86_insn *insn, bool compacted, 
 	uint8_t legacy[160] = {0};
 
 	check_xsave(cpu);
-	check_aligned(cpu, insn, offset, 64);
+	sem_check_alignment(cpu, insn, offset, 64);
 	components = requested(cpu);
 	used = in_use(cpu);
 	write = optimise ? components & used : components;
@@ -347,7 +338,7 @@ static void xrstor(struct cpu *cpu, const struct x86_insn *insn, bool only_compa
 	unsigned length;
 
 	check_xsave(cpu);
-	check_aligned(cpu, insn, offset, 64);
+	sem_check_alignment(cpu, insn, offset, 64);
 	asked = requested(cpu);
 	area_load(cpu, insn, offset + LEGACY_SIZE, header, HEADER_SIZE);
 	if (!header_valid(cpu, header, &compacted) || (only_compacted && !compacted))
