@@ -1,0 +1,41 @@
+/* Guest RAM as translated code sees it: views of each page in which its neighbours cannot be touched.
+ *
+ * An access of translated code that runs over the end of a guest page must not reach whatever lies behind it in host
+ * memory. So RAM is mapped twice for writing and twice for reading (mremap of the same shared memory): one view
+ * has the even pages, the other the odd ones; the pages between are guards (MADV_GUARD_INSTALL, which costs no
+ * mapping). Every access that starts on a page of a view and leaves it faults, by the hardware, whatever its size up to
+ * a page. Code relies on it twice: no check for page-crossing accesses, and an addend that was looked up for one
+ * displacement serves others up to a page away.
+ *
+ * A page that holds translated code is taken out of its writable view (dbt_ram_protect): stale table entries
+ * then fault, in every thread, from the moment the call returns.
+ *
+ * Example:
+ *     uint8_t *hva = dbt_ram_view(ram, gpa, true);
+ *     if (hva) table[page] = (uintptr_t)hva - gva;
+ */
+#ifndef ENGINE_DBT_RAM_H
+#define ENGINE_DBT_RAM_H
+
+#include "mem/mem.h"
+
+struct dbt_ram;
+
+/* For all slots of mem, whose hva must be shared mappings (MAP_SHARED). -ENOMEM, -EINVAL (not shared), -ENOSYS (no guards
+ * on this kernel) with one sentence in why. */
+int dbt_ram_create(struct mem *mem, struct dbt_ram **out, char *why, size_t why_size) must_check;
+void dbt_ram_destroy(struct dbt_ram *ram);
+
+/* The view of gpa's page: page-aligned host address, NULL outside RAM, for writing also NULL in ROM and on a protected
+ * page. Guards are in place when it returns. Any thread, also from a signal handler that interrupted translated code. */
+uint8_t *dbt_ram_view(struct dbt_ram *ram, gpa_t gpa, bool writable);
+
+/* gpa's page can no longer be reached through its writable view, by any thread; and it can again. Nothing for pages
+ * outside RAM. Any thread. */
+void dbt_ram_protect(struct dbt_ram *ram, gpa_t gpa);
+void dbt_ram_unprotect(struct dbt_ram *ram, gpa_t gpa);
+
+/* A host range of 3 pages, all PROT_NONE for ever: the middle one is where invalid table entries point. */
+uint8_t *dbt_ram_nowhere(struct dbt_ram *ram);
+
+#endif
