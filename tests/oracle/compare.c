@@ -8,6 +8,7 @@
 #define USER_SPACE_END 0x7ffffffff000ull
 
 struct report {
+	const char *name; /* of the second side */
 	FILE *out;
 	unsigned count;
 };
@@ -17,8 +18,9 @@ static void differ(struct report *report, const char *what, uint64_t native, uin
 {
 	report->count++;
 	if (report->out)
-		fprintf(report->out, "    %-8s native %016lx  interp %016lx  before %016lx\n", what,
-			(unsigned long)native, (unsigned long)guest, (unsigned long)before);
+		fprintf(report->out, "    %-8s native %016lx  %s %016lx  before %016lx\n", what,
+			(unsigned long)native, report->name, (unsigned long)guest,
+			(unsigned long)before);
 }
 
 static void check(struct report *report, const char *what, uint64_t native, uint64_t guest,
@@ -39,10 +41,10 @@ static void check_bytes(struct report *report, const char *what, unsigned index,
 	for (unsigned side = 0; side < 3; side++) {
 		const uint8_t *bytes = side == 0 ? native : side == 1 ? guest : before;
 
-		fprintf(report->out, "%s ",
-			side == 0   ? " native"
-			: side == 1 ? "  interp"
-				    : "  before");
+		fprintf(report->out, " %s ",
+			side == 0   ? "native"
+			: side == 1 ? report->name
+				    : "before");
 		for (unsigned i = size; i-- > 0;)
 			fprintf(report->out, "%02x", bytes[i]);
 	}
@@ -144,13 +146,13 @@ static void compare_outcome(struct report *report, const struct x86_insn *insn,
 
 unsigned compare_results(const struct x86_insn *insn, const struct machine *in,
 			 const struct result *native, const struct result *guest, uint64_t flags,
-			 FILE *out)
+			 const char *name, FILE *out)
 {
 	static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
 					      "rsi", "rdi", "r8",  "r9",  "r10", "r11",
 					      "r12", "r13", "r14", "r15"};
 	const struct machine *n = &native->machine, *g = &guest->machine;
-	struct report report = {.out = out};
+	struct report report = {.name = name, .out = out};
 
 	compare_outcome(&report, insn, &native->outcome, &guest->outcome);
 	for (unsigned i = 0; i < 16; i++)
@@ -168,9 +170,9 @@ unsigned compare_results(const struct x86_insn *insn, const struct machine *in,
 	return report.count;
 }
 
-unsigned compare_data(const uint8_t *native, const uint8_t *guest, FILE *out)
+unsigned compare_data(const uint8_t *native, const uint8_t *guest, const char *name, FILE *out)
 {
-	struct report report = {.out = out};
+	struct report report = {.name = name, .out = out};
 
 	if (!memcmp(native, guest, DATA_SIZE))
 		return 0;

@@ -12,11 +12,11 @@ struct result {
 };
 
 /* flags: the RFLAGS bits that the instruction defines. Writes one line a difference to out (if not
- * NULL) and returns how many there are. */
+ * NULL), where the second side is called `name`, and returns how many there are. */
 unsigned compare_results(const struct x86_insn *insn, const struct machine *in,
 			 const struct result *native, const struct result *guest, uint64_t flags,
-			 FILE *out);
+			 const char *name, FILE *out);
 /* The same for the data pages. */
-unsigned compare_data(const uint8_t *native, const uint8_t *guest, FILE *out);
+unsigned compare_data(const uint8_t *native, const uint8_t *guest, const char *name, FILE *out);
 
 #endif
