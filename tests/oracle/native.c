@@ -1,5 +1,6 @@
 /* The native side of the oracle. See native.h, native_entry.S. */
 #include "tests/oracle/native.h"
+#include "arch/x86_64/state.h"
 #include <cpuid.h>
 #include <immintrin.h>
 #include <signal.h>
@@ -24,7 +25,9 @@ struct native_context {
 	/* What the signal handler found. */
 	struct outcome outcome;
 	volatile sig_atomic_t running;
-	volatile unsigned long runs, runs_at_tick; /* for the watchdog */
+	/* For the watchdog. */
+	volatile unsigned long runs, runs_at_tick;
+	volatile unsigned ticks_left, ticks_allowed;
 };
 
 _Alignas(64) struct native_context native_context;
@@ -182,7 +185,21 @@ static bool has_error_code(unsigned vector)
 	return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
 }
 
-/* Runs with the instruction's FS base and AC flag until it has put them right. */
+/* A tick of the watchdog: whether the run has seen so many that it must hang. */
+static bool run_hangs(void)
+{
+	if (native_context.runs != native_context.runs_at_tick) {
+		native_context.runs_at_tick = native_context.runs;
+		native_context.ticks_left = native_context.ticks_allowed;
+	}
+	return native_context.ticks_left-- == 0;
+}
+
+/* Runs with the instruction's FS base and AC flag until it has put them right.
+ *
+ * A tick may come in the middle of a run, which then goes on. Its ID and NT flags must stay as they
+ * are in here: sigreturn restores the others from the frame, but leaves these as the handler has
+ * them (Linux: FIX_EFLAGS). */
 __attribute__((target("fsgsbase"), no_stack_protector)) static void
 on_fault(int signal_number, siginfo_t *info, void *raw)
 {
@@ -194,16 +211,14 @@ on_fault(int signal_number, siginfo_t *info, void *raw)
 	struct machine *out = &native_context.out;
 	struct outcome *outcome = &native_context.outcome;
 
-	__asm__ volatile("pushq $0x202; popfq" ::: "cc", "memory");
+	__asm__ volatile("pushfq; andq %0, (%%rsp); popfq" ::"i"(~X86_FLAG_AC) : "cc", "memory");
 	if (!native_context.running) {
 		if (signal_number != SIGALRM)
 			signal(signal_number, SIG_DFL);
 		return;
 	}
-	if (signal_number == SIGALRM && native_context.runs != native_context.runs_at_tick) {
-		native_context.runs_at_tick = native_context.runs;
+	if (signal_number == SIGALRM && !run_hangs())
 		return;
-	}
 	out->fs_base = _readfsbase_u64();
 	out->gs_base = _readgsbase_u64();
 	_writefsbase_u64(native_context.host_fs);
@@ -223,14 +238,16 @@ on_fault(int signal_number, siginfo_t *info, void *raw)
 	gregs[REG_CSGSFS] = (gregs[REG_CSGSFS] & ~0xffffll) | SELECTOR_CODE_64;
 }
 
-static bool install_handlers(void)
+static bool install_handlers(unsigned tick)
 {
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGALRM};
 	const size_t stack_size = KIB(256);
 	stack_t stack = {.ss_sp = malloc(stack_size), .ss_size = stack_size};
-	const struct itimerval watchdog = {{1, 0}, {1, 0}};
+	const struct timeval period = {tick / 1000000, tick % 1000000};
+	const struct itimerval watchdog = {period, period};
 	struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
+	native_context.ticks_allowed = 1000000 / tick;
 	if (!stack.ss_sp || sigaltstack(&stack, NULL) < 0)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
@@ -254,7 +271,7 @@ static uint32_t xsave_mask(void)
 	return eax & 7;
 }
 
-bool native_init(void)
+bool native_init(unsigned tick)
 {
 	native_context.mask = xsave_mask();
 	native_context.mxcsr = 0x1f80;
@@ -264,7 +281,7 @@ bool native_init(void)
 	}
 	/* 32-bit code needs them; 64-bit code doesn't look. */
 	__asm__ volatile("mov %0, %%ds; mov %0, %%es" ::"r"(SELECTOR_DATA));
-	if (!map_memory() || !install_handlers())
+	if (!map_memory() || !install_handlers(tick))
 		return false;
 	native_set_mode(true);
 	return true;

@@ -109,6 +109,8 @@ leave:
 
 	.globl native_fault_return
 native_fault_return:
+	pushq $0x202 /* the signal's return has left ID and NT as they were */
+	popfq
 	mov $1, %eax
 	jmp leave
 	.size native_enter, . - native_enter
