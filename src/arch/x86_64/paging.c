@@ -161,6 +161,8 @@ static int walk_once(struct mem *mem, const struct x86_state *state, unsigned ph
 			return fail(walk, state, access, 0);
 		if (!entry || (pte & reserved_bits(mode, state, physical_bits, level, leaf)))
 			return fail(walk, state, access, X86_PF_P | X86_PF_RSVD);
+		walk->table_user = rights.user;
+		walk->table_writable = rights.writable;
 		if (!pdpte) {
 			rights.user &= !!(pte & PTE_US);
 			rights.writable &= !!(pte & PTE_RW);
@@ -191,6 +193,8 @@ static int walk_once(struct mem *mem, const struct x86_state *state, unsigned ph
 		if (mode == &paging_32)
 			frame = (pte & 0xffffffffull & ~(page_size - 1)) |
 				(level == 2 ? (pte >> 13 & 0xff) << 32 & address_bits : 0);
+		walk->entry = entry_gpa;
+		walk->entry_size = mode->entry_size;
 		walk->gpa = frame | (gva & (page_size - 1));
 		walk->page_size = page_size;
 		walk->user = rights.user;
@@ -214,7 +218,8 @@ int x86_walk(struct mem *mem, const struct x86_state *state, unsigned physical_b
 					  .user = true,
 					  .writable = true,
 					  .executable = true,
-					  .dirty = true};
+					  .dirty = true,
+					  .entry = ~0ull};
 		return 0;
 	}
 	/* Another processor that keeps changing the entry can delay us, not hold us: after some tries the walk
@@ -225,6 +230,11 @@ int x86_walk(struct mem *mem, const struct x86_state *state, unsigned physical_b
 			return r;
 	}
 	return fail(walk, state, access, 0);
+}
+
+uint64_t x86_leaf_reserved(const struct x86_state *state, unsigned physical_bits)
+{
+	return reserved_bits(mode_of(state), state, physical_bits, 1, true);
 }
 
 bool x86_pdptes_valid(struct mem *mem, const struct x86_state *state, uint64_t cr3, unsigned physical_bits)

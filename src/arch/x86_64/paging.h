@@ -35,12 +35,18 @@ struct x86_walk {
 	bool dirty;          /* the leaf's D bit is set (after this walk) */
 	uint8_t pkey;
 	uint32_t error_code; /* on failure */
+	gpa_t entry;         /* of the leaf; ~0 when paging is off */
+	uint8_t entry_size;
+	bool table_user, table_writable; /* rights of the levels above the leaf */
 };
 
 /* Translates and checks rights; sets A bits, and D on a write, by atomic compare-and-swap. 0, or -EFAULT with
  * walk->error_code. */
 int x86_walk(struct mem *mem, const struct x86_state *state, unsigned physical_bits, gva_t gva, unsigned access,
 	     struct x86_walk *walk) must_check;
+
+/* Bits that must be zero in a present 8-byte entry of a 4 KiB page (PAE and 4-level paging). */
+uint64_t x86_leaf_reserved(const struct x86_state *state, unsigned physical_bits);
 
 /* CR3 is about to be loaded with PAE paging: are the four PDPTEs valid? (SDM 3A 4.4.1; else #GP.) */
 bool x86_pdptes_valid(struct mem *mem, const struct x86_state *state, uint64_t cr3, unsigned physical_bits);

@@ -30,6 +30,10 @@ void dbt_ram_destroy(struct dbt_ram *ram);
  * page. Guards are in place when it returns. Any thread, also from a signal handler that interrupted translated code. */
 uint8_t *dbt_ram_view(struct dbt_ram *ram, gpa_t gpa, bool writable);
 
+/* The same for pages that can be had at no cost: NULL too while the page's guards are not in place. It makes no system call and
+ * takes no lock. What fills entries of a page's neighbours asks this, hundreds of times a fault. */
+uint8_t *dbt_ram_view_ready(struct dbt_ram *ram, gpa_t gpa, bool writable);
+
 /* gpa's page can no longer be reached through its writable view, by any thread; and it can again. Nothing for pages
  * outside RAM. Any thread. */
 void dbt_ram_protect(struct dbt_ram *ram, gpa_t gpa);
