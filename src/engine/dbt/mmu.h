@@ -89,6 +89,9 @@ bool dbt_mmu_peek(struct dbt_mmu *mmu, gva_t gva, enum tlb_index index, uint64_t
 void dbt_mmu_write_cr3(struct dbt_mmu *mmu, uint64_t cr3, bool no_flush); /* cpu->s.cr3 is the new value already */
 void dbt_mmu_flush(struct dbt_mmu *mmu, bool global_too);   /* CR0, CR4, EFER changes, MOV CR3 without PCID */
 void dbt_mmu_flush_page(struct dbt_mmu *mmu, gva_t gva);    /* INVLPG: current PCID and global */
+/* INVPCID, operands checked. Types 0 and 1 of a PCID that no context has are nothing. */
 void dbt_mmu_invpcid(struct dbt_mmu *mmu, unsigned type, unsigned pcid, gva_t gva);
+/* The dirty log was collected: no page may be written without its bit being set again. */
+void dbt_mmu_flush_writes(struct dbt_mmu *mmu);
 
 #endif

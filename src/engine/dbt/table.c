@@ -127,7 +127,7 @@ uint64_t *dbt_table_chunk(struct dbt_table *table, gva_t gva, unsigned how)
 	if (!(*flags & DBT_CHUNK_ACTIVE))
 		table->active[table->active_count++] = (uint32_t)chunk;
 	*flags |= (uint8_t)(DBT_CHUNK_ACTIVE | how);
-	table->seen |= (uint8_t)how;
+	table->seen |= (uint8_t)(DBT_CHUNK_ACTIVE | how);
 	return chunk_entries(table, chunk);
 }
 

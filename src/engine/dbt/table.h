@@ -26,8 +26,8 @@
 #define DBT_CHUNK_GLOBAL    0x08u /* with global pages */
 #define DBT_CHUNK_NONGLOBAL 0x10u /* with others; only noted in the table that contexts share */
 #define DBT_CHUNK_FILLED    0x1fu
+#define DBT_CHUNK_ACTIVE    0x40u /* at all */
 /* table.c's own: */
-#define DBT_CHUNK_ACTIVE    0x40u
 #define DBT_CHUNK_COMMITTED 0x80u
 
 /* What the tables of a vcpu may commit together. */
@@ -44,7 +44,7 @@ struct dbt_table {
 	uint8_t *flags;       /* DBT_CHUNK_*: of linear address 0; sparse */
 	uint32_t *committed, *active; /* chunk numbers; active: may have valid entries */
 	unsigned committed_count, active_count;
-	uint8_t seen;         /* DBT_CHUNK_FILLED bits of any chunk since the table was dropped */
+	uint8_t seen;         /* DBT_CHUNK_FILLED bits and DBT_CHUNK_ACTIVE of any chunk since the table was dropped */
 };
 
 /* Reserves a table. nowhere: the middle page of dbt_ram_nowhere(). NULL: no address space. */
