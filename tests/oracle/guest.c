@@ -131,7 +131,7 @@ struct guest *guest_create(uint64_t code_base)
 	guest->cpu->exit = &guest->exit;
 	user_mode(&guest->cpu->s);
 	guest_set_mode(guest, true);
-	tlb_flush(guest->cpu, true);
+	cpu_flush(guest->cpu);
 	return guest;
 
 fail:

@@ -72,7 +72,7 @@ static int interp_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 		goto no_memory;
 	for (unsigned i = 0; i < TLB_SIZE; i++)
 		cpu->tlb[TLB_CHECKED][i] = (struct tlb_entry){.read_tag = TLB_NONE, .write_tag = TLB_NONE};
-	tlb_flush(cpu, true);
+	cpu_flush(cpu);
 	x86_state_reset(&cpu->s, vcpu->index == 0);
 	cpu_set_rflags(cpu, cpu->s.rflags);
 	vcpu->engine_vcpu = cpu;
@@ -111,7 +111,7 @@ static int interp_set_state(struct vcpu *vcpu, const union arch_state *state)
 	cpu->irq_blocked = false;
 	cpu->shadow_rip = state->x86.interrupt_shadow ? state->x86.rip : ~0ull;
 	cpu_set_rflags(cpu, state->x86.rflags);
-	tlb_flush(cpu, true);
+	cpu_flush(cpu);
 	vcpu_set_tsc_offset(vcpu, cpu->s.tsc_offset);
 	return 0;
 }

@@ -42,8 +42,10 @@ struct lazy_flags {
 struct tlb_entry {
 	uint64_t read_tag, write_tag; /* page address, or TLB_NONE */
 	uintptr_t addend;             /* hva - gva */
-	uint64_t gpa_global;          /* page address; bit 0: global */
+	uint64_t gpa_global;          /* page address; bit 0: global; bit 1: TLB_MAY_WRITE */
 };
+/* With mmu_hooks: the page may be written, but each store looks at the page's word afterwards. */
+#define TLB_MAY_WRITE 2u
 struct code_tlb_entry {
 	uint64_t tag;
 	uint64_t gpa_global;
@@ -54,6 +56,7 @@ enum tlb_index { TLB_SUPERVISOR, TLB_SUPERVISOR_AC, TLB_USER, TLB_COUNT };
 /* An always empty TLB: what cpu->data_tlb is while alignment checks or data breakpoints are on, so that every
  * access takes the slow way, where they are looked at. */
 #define TLB_CHECKED TLB_COUNT
+#define TLB_LOG 64 /* fills that a flush can undo one by one */
 
 /* ---- decoded blocks ---- */
 /* Registers are named by their byte offset in struct cpu, so that an address is three loads and two additions
@@ -135,6 +138,26 @@ struct interp_vm {
 	_Atomic uint32_t marking; /* vcpus that are in code_page_mark()'s handshake */
 };
 
+/* For an engine that runs guest code by other means and falls back to the interpreter: the operations on linear memory that
+ * its own caches must follow, and how pages of code are watched instead of by write tags. With hooks the interpreter
+ * never writes to memory without looking at the page's word afterwards (bit 0: the page holds code), so marking a page needs no
+ * word from the other vcpus' interpreters; code_page_marked() sees to their translated code. */
+struct cpu_mmu_hooks {
+	/* MOV to CR3, task switch: cpu->s.cr3 is the new value; no_flush: bit 63 was set. (With CR4.PCIDE it names a PCID.) */
+	void (*write_cr3)(void *ctx, uint64_t cr3, bool no_flush);
+	/* CR0, CR4, EFER or PKRU changed what entries stand for, or all state was set: forget all, global entries too. */
+	void (*flush)(void *ctx);
+	void (*flush_page)(void *ctx, gva_t gva); /* INVLPG */
+	void (*invpcid)(void *ctx, unsigned type, unsigned pcid, gva_t gva);
+	void (*flush_writes)(void *ctx); /* VCPU_REQ_FLUSH: the dirty log was collected */
+	/* Bit 0 of the page's word is set: from the return on every write to the page must be noticed. Any vcpu may call it
+	 * for the same page again. */
+	void (*code_page_marked)(void *ctx, gpa_t gpa);
+	/* The interpreter wrote [gpa, gpa + len), on one page that holds code, and bumped its generation. Bit 0 stays set; who
+	 * clears it bumps the generation too. */
+	void (*code_page_written)(void *ctx, gpa_t gpa, unsigned len);
+};
+
 /* A bit of the block key: real or virtual-8086 mode. */
 #define KEY_REAL 16u
 
@@ -164,6 +187,10 @@ struct cpu {
 
 	struct tlb_entry tlb[TLB_COUNT + 1][TLB_SIZE];
 	struct code_tlb_entry code_tlb[2][TLB_SIZE]; /* supervisor, user */
+	uint16_t tlb_log[TLB_LOG]; /* slots of tlb, then of code_tlb, filled since the last flush */
+	unsigned tlb_log_left;     /* 0: they are too many */
+	const struct cpu_mmu_hooks *mmu_hooks; /* or NULL */
+	void *mmu_hooks_ctx;
 	uint64_t large_pages[64]; /* hashed set of 2 MiB and 1 GiB regions filled from large pages */
 	_Atomic uint32_t flushes; /* VCPU_REQ_FLUSH requests done, for whoever waits */
 	uint32_t epoch;           /* bumped whenever a code mapping may have changed */
@@ -214,8 +241,12 @@ void cpu_irq_window(struct cpu *cpu);
 /* ---- memory (mmu.c) ---- */
 /* Bits 63:47 are the same (48-bit linear addresses). */
 bool canonical(uint64_t address);
-void tlb_flush(struct cpu *cpu, bool global_too);
-void tlb_flush_page(struct cpu *cpu, gva_t gva);
+/* The operations of SDM 3A 4.10.4, with all that hangs on them: the TLB and mmu_hooks. */
+void cpu_set_cr3(struct cpu *cpu, uint64_t value); /* bit 63 as in the instruction's operand; no checks */
+void cpu_set_pkru(struct cpu *cpu, uint32_t value);
+void cpu_flush(struct cpu *cpu);                   /* CR0, CR4, EFER, PKRU: everything */
+void cpu_flush_page(struct cpu *cpu, gva_t gva);   /* INVLPG */
+void cpu_invpcid(struct cpu *cpu, unsigned type, unsigned pcid, gva_t gva); /* operands checked */
 /* The page at gpa is about to be decoded: from when this returns every write to it, by any vcpu, bumps its
  * generation. */
 void code_page_mark(struct cpu *cpu, gpa_t gpa);

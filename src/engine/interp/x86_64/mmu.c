@@ -53,7 +53,46 @@ static uint64_t region_1g(gva_t gva)
 	return gva >> 30 | 1ull << 63;
 }
 
-void tlb_flush(struct cpu *cpu, bool global_too)
+#define LOG_CODE (TLB_COUNT * TLB_SIZE) /* tlb_log: slots of code_tlb from here on */
+
+/* A slot was empty and is filled now. */
+static void log_fill(struct cpu *cpu, unsigned slot)
+{
+	if (cpu->tlb_log_left)
+		cpu->tlb_log[TLB_LOG - cpu->tlb_log_left--] = (uint16_t)slot;
+}
+
+/* False if it stays filled. */
+static bool flush_slot(struct cpu *cpu, unsigned slot, bool global_too)
+{
+	if (slot < LOG_CODE) {
+		struct tlb_entry *entry = &cpu->tlb[slot / TLB_SIZE][slot % TLB_SIZE];
+
+		if (!global_too && (entry->gpa_global & 1))
+			return false;
+		entry->read_tag = entry->write_tag = TLB_NONE;
+		return true;
+	}
+	struct code_tlb_entry *entry = &cpu->code_tlb[(slot - LOG_CODE) / TLB_SIZE][slot % TLB_SIZE];
+
+	if (!global_too && (entry->gpa_global & 1))
+		return false;
+	entry->tag = TLB_NONE;
+	return true;
+}
+
+static void flush_logged(struct cpu *cpu, bool global_too)
+{
+	unsigned count = TLB_LOG - cpu->tlb_log_left, kept = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (!flush_slot(cpu, cpu->tlb_log[i], global_too))
+			cpu->tlb_log[kept++] = cpu->tlb_log[i];
+	}
+	cpu->tlb_log_left = TLB_LOG - kept;
+}
+
+static void flush_every_slot(struct cpu *cpu, bool global_too)
 {
 	for (unsigned index = 0; index < TLB_COUNT; index++) {
 		for (unsigned i = 0; i < TLB_SIZE; i++) {
@@ -72,11 +111,22 @@ void tlb_flush(struct cpu *cpu, bool global_too)
 		}
 	}
 	if (global_too)
+		cpu->tlb_log_left = TLB_LOG;
+}
+
+static void tlb_flush(struct cpu *cpu, bool global_too)
+{
+	if (cpu->tlb_log_left)
+		flush_logged(cpu, global_too);
+	else
+		/* Beside another engine this TLB is rarely used and often flushed: start the log anew. */
+		flush_every_slot(cpu, global_too || cpu->mmu_hooks);
+	if (global_too)
 		memset(cpu->large_pages, 0, sizeof(cpu->large_pages));
 	cpu->epoch++;
 }
 
-void tlb_flush_page(struct cpu *cpu, gva_t gva)
+static void tlb_flush_page(struct cpu *cpu, gva_t gva)
 {
 	if (region_has(cpu, region_2m(gva)) || region_has(cpu, region_1g(gva))) {
 		tlb_flush(cpu, true);
@@ -95,10 +145,62 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 void tlb_flush_writes(struct cpu *cpu)
 {
 	for (unsigned index = 0; index < TLB_COUNT; index++) {
-		for (unsigned i = 0; i < TLB_SIZE; i++)
+		for (unsigned i = 0; i < TLB_SIZE; i++) {
 			cpu->tlb[index][i].write_tag = TLB_NONE;
+			cpu->tlb[index][i].gpa_global &= ~(uint64_t)TLB_MAY_WRITE;
+		}
 	}
+	if (cpu->mmu_hooks)
+		cpu->mmu_hooks->flush_writes(cpu->mmu_hooks_ctx);
 	atomic_fetch_add(&cpu->flushes, 1);
+}
+
+void cpu_flush(struct cpu *cpu)
+{
+	tlb_flush(cpu, true);
+	if (cpu->mmu_hooks)
+		cpu->mmu_hooks->flush(cpu->mmu_hooks_ctx);
+}
+
+void cpu_set_pkru(struct cpu *cpu, uint32_t value)
+{
+	if (cpu->s.pkru == value)
+		return;
+	cpu->s.pkru = value;
+	cpu_flush(cpu); /* its rights are in the entries */
+}
+
+void cpu_flush_page(struct cpu *cpu, gva_t gva)
+{
+	tlb_flush_page(cpu, gva);
+	if (cpu->mmu_hooks)
+		cpu->mmu_hooks->flush_page(cpu->mmu_hooks_ctx, gva);
+}
+
+void cpu_set_cr3(struct cpu *cpu, uint64_t value)
+{
+	bool keep = (cpu->s.cr4 & X86_CR4_PCIDE) && (value & X86_CR3_NOFLUSH);
+	uint64_t old = cpu->s.cr3;
+
+	cpu->s.cr3 = value & ~X86_CR3_NOFLUSH;
+	/* The TLB knows no PCIDs: another address space is another set of entries, kept or not. */
+	if (!keep || cpu->s.cr3 != old)
+		tlb_flush(cpu, false);
+	if (cpu->mmu_hooks)
+		cpu->mmu_hooks->write_cr3(cpu->mmu_hooks_ctx, cpu->s.cr3, keep);
+}
+
+void cpu_invpcid(struct cpu *cpu, unsigned type, unsigned pcid, gva_t gva)
+{
+	unsigned current = cpu->s.cr4 & X86_CR4_PCIDE ? cpu->s.cr3 & 0xfff : 0;
+
+	/* Entries of other PCIDs are not kept in the TLB. */
+	if (type == 0 && pcid == current)
+		tlb_flush_page(cpu, gva);
+	else if (type >= 2 || (type == 1 && pcid == current))
+		tlb_flush(cpu, type == 2);
+	if (cpu->mmu_hooks)
+		cpu->mmu_hooks->invpcid(cpu->mmu_hooks_ctx, type, pcid, gva);
 }
 
 static void forget_writes_to(struct cpu *cpu, gpa_t page)
@@ -119,6 +221,24 @@ static void answer_and_pause(struct cpu *cpu)
 	__builtin_ia32_pause();
 }
 
+/* By its handshake every other processor either forgets its write tags before it runs on, or is out of its engine and will
+ * before it enters. */
+static void forget_writes_of_others(struct cpu *cpu)
+{
+	for (unsigned i = 0; i < cpu->vm->vcpu_count; i++) {
+		struct vcpu *other = cpu->vm->vcpus[i];
+		struct cpu *other_cpu = other ? other->engine_vcpu : NULL;
+
+		if (other == cpu->vcpu || !other_cpu)
+			continue;
+		uint32_t before = atomic_load(&other_cpu->flushes);
+
+		vcpu_request(other, VCPU_REQ_FLUSH);
+		while (atomic_load(&other->in_engine) && atomic_load(&other_cpu->flushes) == before)
+			answer_and_pause(cpu);
+	}
+}
+
 void code_page_mark(struct cpu *cpu, gpa_t gpa)
 {
 	_Atomic uint32_t *word = mem_page_word(&cpu->vm->mem, gpa);
@@ -136,34 +256,38 @@ void code_page_mark(struct cpu *cpu, gpa_t gpa)
 	}
 	atomic_fetch_add(marking, 1);
 	atomic_fetch_or(word, 1);
-	forget_writes_to(cpu, gpa & PAGE_MASK);
-	/* Every other processor either forgets its write tags before it runs on, or is out of its engine and will
-	 * before it enters. */
-	for (unsigned i = 0; i < cpu->vm->vcpu_count; i++) {
-		struct vcpu *other = cpu->vm->vcpus[i];
-		struct cpu *other_cpu = other ? other->engine_vcpu : NULL;
-
-		if (other == cpu->vcpu || !other_cpu)
-			continue;
-		uint32_t before = atomic_load(&other_cpu->flushes);
-
-		vcpu_request(other, VCPU_REQ_FLUSH);
-		while (atomic_load(&other->in_engine) && atomic_load(&other_cpu->flushes) == before)
-			answer_and_pause(cpu);
+	if (cpu->mmu_hooks) {
+		cpu->mmu_hooks->code_page_marked(cpu->mmu_hooks_ctx, gpa & PAGE_MASK);
+	} else {
+		forget_writes_to(cpu, gpa & PAGE_MASK);
+		forget_writes_of_others(cpu);
 	}
 	atomic_fetch_sub(marking, 1);
 }
 
 /* Somebody must know: the page holds decoded code. Stale blocks find out by the generation; the page is plain
  * data again until code on it is decoded anew. */
-static void code_page_written(struct cpu *cpu, _Atomic uint32_t *word)
+static void code_page_written(struct cpu *cpu, const struct span *span, unsigned len)
 {
-	uint32_t old = atomic_load(word);
+	uint32_t old = atomic_load(span->word), keep = cpu->mmu_hooks ? 1 : 0;
 
-	while ((old & 1) && !atomic_compare_exchange_weak(word, &old, (old & ~1u) + 2)) {
+	while ((old & 1) && !atomic_compare_exchange_weak(span->word, &old, (old & ~1u) + 2 + keep)) {
 	}
-	if (cpu->block && cpu->block->page_word == word)
+	if (cpu->block && cpu->block->page_word == span->word)
 		cpu->smc = true;
+	if (cpu->mmu_hooks)
+		cpu->mmu_hooks->code_page_written(cpu->mmu_hooks_ctx, span->gpa, len);
+}
+
+/* [span, span + len) in RAM was written. */
+static void note_write(struct cpu *cpu, const struct span *span, unsigned len)
+{
+	if (!span->word)
+		return;
+	/* With hooks: whoever marks the page and does not see the bytes is seen here. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (unlikely(atomic_load(span->word) & 1))
+		code_page_written(cpu, span, len);
 }
 
 /* ---- translation ---- */
@@ -198,9 +322,14 @@ static struct span translate(struct cpu *cpu, gva_t gva, bool write, enum tlb_in
 	struct span span = {0};
 	struct x86_walk walk;
 
-	if ((write ? entry->write_tag : entry->read_tag) == page) {
+	bool may_write = entry->write_tag == page ||
+			 (entry->read_tag == page && (entry->gpa_global & TLB_MAY_WRITE));
+
+	if (write ? may_write : entry->read_tag == page) {
 		span.hva = (uint8_t *)(gva + entry->addend);
 		span.gpa = (entry->gpa_global & PAGE_MASK) | (gva & ~PAGE_MASK);
+		if (write && cpu->mmu_hooks)
+			span.word = mem_page_word(&cpu->vm->mem, span.gpa);
 		return span;
 	}
 	if (x86_walk(&cpu->vm->mem, &cpu->s, cpu->cpuid->physical_bits, gva, walk_access(index, write), &walk) < 0)
@@ -218,6 +347,8 @@ static struct span translate(struct cpu *cpu, gva_t gva, bool write, enum tlb_in
 	uint64_t gpa_page = walk.gpa & PAGE_MASK;
 	uint64_t page_index = (walk.gpa - slot->gpa) >> PAGE_SHIFT;
 
+	if (entry->read_tag == TLB_NONE)
+		log_fill(cpu, (unsigned)index * TLB_SIZE + tlb_slot(gva));
 	if (entry->read_tag != page)
 		entry->write_tag = TLB_NONE;
 	entry->read_tag = page;
@@ -226,7 +357,9 @@ static struct span translate(struct cpu *cpu, gva_t gva, bool write, enum tlb_in
 	if (write) {
 		if (slot->dirty)
 			atomic_fetch_or(&slot->dirty[page_index >> 6], 1ull << (page_index & 63));
-		if (!(atomic_load(span.word) & 1))
+		if (cpu->mmu_hooks)
+			entry->gpa_global |= TLB_MAY_WRITE;
+		else if (!(atomic_load(span.word) & 1))
 			entry->write_tag = page;
 	}
 	return span;
@@ -358,8 +491,7 @@ static void store_span(struct cpu *cpu, const struct span *span, const uint8_t *
 		memcpy(span->hva, buf, len);
 		break;
 	}
-	if (span->word && (atomic_load(span->word) & 1))
-		code_page_written(cpu, span->word);
+	note_write(cpu, span, len);
 }
 
 static unsigned first_part(gva_t gva, unsigned len)
@@ -436,8 +568,7 @@ bool cpu_cas_slow(struct cpu *cpu, gva_t gva, unsigned size, void *expected, con
 
 	if (ram && part == size) {
 		equal = sem_cas_host(spans[0].hva, size, expected, desired);
-		if (spans[0].word && (atomic_load(spans[0].word) & 1))
-			code_page_written(cpu, spans[0].word);
+		note_write(cpu, &spans[0], size);
 		return equal;
 	}
 
@@ -525,7 +656,8 @@ void *cpu_span(struct cpu *cpu, unsigned seg, uint64_t offset, uint64_t len, boo
 	uint64_t room;
 	gva_t gva;
 
-	if (cpu->data_tlb == TLB_CHECKED)
+	/* With hooks what is written has to be looked at afterwards. */
+	if (cpu->data_tlb == TLB_CHECKED || (write && cpu->mmu_hooks))
 		return NULL;
 	gva = cpu_linear(cpu, seg, offset, 1, write);
 	room = PAGE_SIZE - (gva & ~PAGE_MASK);
@@ -570,6 +702,8 @@ gpa_t cpu_code_page(struct cpu *cpu, gva_t gva, uint8_t **hva)
 		     X86_WALK_FETCH | (user ? X86_WALK_USER : 0), &walk) < 0)
 		page_fault(cpu, gva, walk.error_code);
 	remember_large(cpu, gva, walk.page_size);
+	if (entry->tag == TLB_NONE)
+		log_fill(cpu, LOG_CODE + user * TLB_SIZE + tlb_slot(gva));
 	entry->tag = page;
 	entry->gpa_global = (walk.gpa & PAGE_MASK) | walk.global;
 	entry->hva = mem_hva(&cpu->vm->mem, walk.gpa & PAGE_MASK, PAGE_SIZE);

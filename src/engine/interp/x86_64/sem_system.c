@@ -58,14 +58,12 @@ static void write_cr0(struct cpu *cpu, uint64_t value)
 	}
 	cpu->s.cr0 = value;
 	if (changed & (X86_CR0_PG | X86_CR0_WP | X86_CR0_PE))
-		tlb_flush(cpu, true);
+		cpu_flush(cpu);
 	cpu_update_mode(cpu);
 }
 
 static void write_cr3(struct cpu *cpu, uint64_t value)
 {
-	bool keep = (cpu->s.cr4 & X86_CR4_PCIDE) && (value & X86_CR3_NOFLUSH);
-
 	if (cpu->long_mode) {
 		uint64_t reserved = ~((1ull << cpu->cpuid->physical_bits) - 1);
 
@@ -76,11 +74,7 @@ static void write_cr3(struct cpu *cpu, uint64_t value)
 	} else {
 		check_pdptes(cpu, cpu->s.cr0, value, cpu->s.cr4);
 	}
-	/* The TLB knows no PCIDs: another address space is another set of entries, kept or not. */
-	if (keep && ((value ^ cpu->s.cr3) & ~X86_CR3_NOFLUSH) == 0)
-		return;
-	cpu->s.cr3 = value & ~X86_CR3_NOFLUSH;
-	tlb_flush(cpu, false);
+	cpu_set_cr3(cpu, value);
 }
 
 static void write_cr4(struct cpu *cpu, uint64_t value)
@@ -98,7 +92,7 @@ static void write_cr4(struct cpu *cpu, uint64_t value)
 	cpu->s.cr4 = value;
 	if (changed & (X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PSE | X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PCIDE |
 		       X86_CR4_PKE))
-		tlb_flush(cpu, true);
+		cpu_flush(cpu);
 	cpu_update_mode(cpu);
 }
 
@@ -335,7 +329,7 @@ static void sem_wrmsr(struct cpu *cpu, const struct x86_insn *insn)
 	if (cpu->s.tsc_offset != cpu->vcpu->tsc_offset)
 		vcpu_set_tsc_offset(cpu->vcpu, cpu->s.tsc_offset);
 	if ((efer ^ cpu->s.efer) & X86_EFER_NXE)
-		tlb_flush(cpu, true);
+		cpu_flush(cpu);
 	cpu_update_mode(cpu);
 }
 
@@ -395,7 +389,7 @@ static void sem_invlpg(struct cpu *cpu, const struct x86_insn *insn)
 	else
 		gva = (cpu->s.seg[insn->mem.seg].base + offset) & 0xffffffffull;
 	if (cpu->mode != X86_MODE_64 || canonical(gva))
-		tlb_flush_page(cpu, gva);
+		cpu_flush_page(cpu, gva);
 }
 
 static void sem_invpcid(struct cpu *cpu, const struct x86_insn *insn)
@@ -411,11 +405,7 @@ static void sem_invpcid(struct cpu *cpu, const struct x86_insn *insn)
 	    (type < 2 && !(cpu->s.cr4 & X86_CR4_PCIDE) && (descriptor[0] & 0xfff)) ||
 	    (type == 0 && !canonical(descriptor[1])))
 		raise_error(cpu, X86_EXC_GP, 0);
-	/* Entries of other PCIDs are not kept, so each type is about the current ones. */
-	if (type == 0 && (descriptor[0] & 0xfff) == (cpu->s.cr3 & 0xfff))
-		tlb_flush_page(cpu, descriptor[1]);
-	else if (type != 0)
-		tlb_flush(cpu, type == 2);
+	cpu_invpcid(cpu, (unsigned)type, (unsigned)(descriptor[0] & 0xfff), descriptor[1]);
 }
 
 static void sem_invd(struct cpu *cpu, const struct x86_insn *insn)
@@ -547,8 +537,7 @@ static void sem_wrpkru(struct cpu *cpu, const struct x86_insn *insn)
 	check_pkru(cpu);
 	if (cpu->s.gpr[X86_RDX] & 0xffffffff)
 		raise_error(cpu, X86_EXC_GP, 0);
-	cpu->s.pkru = (uint32_t)cpu->s.gpr[X86_RAX];
-	tlb_flush(cpu, true); /* its rights are in the entries */
+	cpu_set_pkru(cpu, (uint32_t)cpu->s.gpr[X86_RAX]);
 }
 
 /* ---- the rest ---- */

@@ -372,10 +372,9 @@ static void xrstor(struct cpu *cpu, const struct x86_insn *insn, bool only_compa
 			memset(reg + 16, 0, 16);
 	}
 	if (asked & XSTATE_PKRU) {
-		cpu->s.pkru = load & XSTATE_PKRU
-				      ? (uint32_t)get(area + component_offset(layout, compacted, XSTATE_PKRU), 4)
-				      : 0;
-		tlb_flush(cpu, true);
+		unsigned at = component_offset(layout, compacted, XSTATE_PKRU);
+
+		cpu_set_pkru(cpu, load & XSTATE_PKRU ? (uint32_t)get(area + at, 4) : 0);
 	}
 }
 

@@ -146,10 +146,8 @@ void cpu_task_switch(struct cpu *cpu, uint16_t selector, enum task_switch reason
 	tr.ar |= 2;
 	cpu->s.tr = tr;
 	cpu->s.cr0 |= X86_CR0_TS;
-	if (layout->cr3 && (cpu->s.cr0 & X86_CR0_PG)) {
-		cpu->s.cr3 = task.cr3;
-		tlb_flush(cpu, false);
-	}
+	if (layout->cr3 && (cpu->s.cr0 & X86_CR0_PG))
+		cpu_set_cr3(cpu, task.cr3);
 	cpu->s.rip = task.ip;
 	cpu_set_rflags(cpu, task.flags | (reason == TASK_CALL || reason == TASK_GATE ? X86_FLAG_NT : 0));
 	for (unsigned i = 0; i < 8; i++)
