@@ -16,6 +16,10 @@ static int run(struct run_options *options, int argc, char **argv, uint64_t star
 		run_options_help(stdout);
 		return 0;
 	}
+	if (!r && options->cpu_help) {
+		run_options_cpu_help(stdout);
+		return 0;
+	}
 	if (!r && options->print_config) {
 		config_json_print(options, stdout);
 		return 0;

@@ -1,6 +1,7 @@
 /* The VM description as JSON; see config_json.h. */
 #include "cli/config_json.h"
 
+#include "arch/x86_64/cpu_model.h"
 #include "board/board.h"
 #include "core/trace.h"
 #include <errno.h>
@@ -212,6 +213,18 @@ static int read_choice(struct reader *reader, const char *key, json_t *value)
 	return 0;
 }
 
+static int read_cpu(struct reader *reader, const char *key, json_t *value)
+{
+	const char *text = "";
+	int r = read_text(reader, key, value, &text);
+
+	if (!r)
+		r = x86_cpu_model_check(text, reader->why, reader->why_size);
+	if (!r)
+		reader->options->config.cpu = text;
+	return r;
+}
+
 static int read_place(struct reader *reader, const char *key, json_t *value, char_config *where)
 {
 	int r = read_text(reader, key, value, where);
@@ -243,6 +256,8 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 			return read_flag(reader, key, value, flags[i].flag);
 	if (!strcmp(key, "board") || !strcmp(key, "engine"))
 		return read_choice(reader, key, value);
+	if (!strcmp(key, "cpu"))
+		return read_cpu(reader, key, value);
 	if (!strcmp(key, "cpus"))
 		return read_cpus(reader, key, value);
 	if (!strcmp(key, "memory"))
@@ -368,6 +383,7 @@ void config_json_print(const struct run_options *options, FILE *out)
 	json_object_set_new(root, "kernel", text_or_null(config->kernel));
 	json_object_set_new(root, "initrd", text_or_null(config->initrd));
 	json_object_set_new(root, "append", text_or_null(config->append));
+	json_object_set_new(root, "cpu", text_or_null(config->cpu));
 	json_object_set_new(root, "cpus", json_integer(config->cpus));
 	json_object_set_new(root, "memory", print_size(config->memory));
 	json_object_set_new(root, "disks", print_disks(config));

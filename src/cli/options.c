@@ -1,6 +1,7 @@
 /* Parsing of `ruse run`; see options.h. */
 #include "cli/options.h"
 
+#include "arch/x86_64/cpu_model.h"
 #include "board/board.h"
 #include "cli/config_json.h"
 #include "core/trace.h"
@@ -256,6 +257,18 @@ static int apply_engine(struct run_options *options, const char *text, char *why
 	return copy_text(options, &options->config.engine, text);
 }
 
+static int apply_cpu(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	int r;
+
+	if (!strcmp(text, "help")) {
+		options->cpu_help = true;
+		return 0;
+	}
+	r = x86_cpu_model_check(text, why, why_size);
+	return r ? r : copy_text(options, &options->config.cpu, text);
+}
+
 static int apply_cpus(struct run_options *options, const char *text, char *why, size_t why_size)
 {
 	unsigned long cpus;
@@ -322,6 +335,7 @@ static const struct option option_table[] = {
 	{"append", "TEXT", "the kernel's command line", apply_append},
 	{"board", "NAME", "machine: microvm (default)", apply_board},
 	{"engine", "NAME", "auto (default: the fastest that works), kvm, interp", apply_engine},
+	{"cpu", "MODEL[,+FEATURE|-FEATURE]...", "processor: host (default), v3, v2, v1; help lists them", apply_cpu},
 	{"cpus", "N", "virtual processors, 1 to 64 (default 1)", apply_cpus},
 	{"memory", "SIZE", "guest memory, K, M or G (default 256M)", apply_memory},
 	{"disk", "PATH[,ro][,serial=S]", "raw image or block device; repeatable", parse_disk},
@@ -354,6 +368,60 @@ void run_options_help(FILE *out)
 	fputs("\nCOMMAND runs inside the guest with our stdin, stdout and stderr; its exit status becomes ours.\n"
 	      "Exit status: 0 guest power-off, 3 guest panic or triple fault, 1 host error, 2 usage error.\n",
 	      out);
+}
+
+/* The level of the first model that has it: not below that of what it needs. */
+static unsigned first_level(unsigned id)
+{
+	const struct x86_cpu_feature *feature = &x86_cpu_features[id];
+	unsigned level = feature->level;
+
+	for (size_t i = 0; i < ARRAY_SIZE(feature->needs); i++)
+		if (feature->needs[i] && first_level(feature->needs[i]) > level)
+			level = first_level(feature->needs[i]);
+	return level;
+}
+
+static void print_names(FILE *out, const char *title, unsigned level)
+{
+	int column = fprintf(out, "  %-6s", title);
+
+	for (unsigned i = X86_CPU_none + 1; i < X86_CPU_FEATURE_COUNT; i++) {
+		const struct x86_cpu_feature *feature = &x86_cpu_features[i];
+
+		if (first_level(i) != level)
+			continue;
+		if (column + 1 + strlen(feature->name) > 100)
+			column = fprintf(out, "\n        ") - 1;
+		column += fprintf(out, " %s", feature->name);
+	}
+	fputc('\n', out);
+}
+
+void run_options_cpu_help(FILE *out)
+{
+	fputs("--cpu MODEL[,+FEATURE|-FEATURE]...\n\nModels:\n", out);
+	for (size_t i = 0; i < ARRAY_SIZE(x86_cpu_models); i++)
+		fprintf(out, "  %-6s %s\n", x86_cpu_models[i].name, x86_cpu_models[i].about);
+	fputs("\nFeatures, by the model that has them first:\n", out);
+	print_names(out, "v1", X86_CPU_LEVEL_SYSTEM);
+	print_names(out, "v2", X86_CPU_LEVEL_V2);
+	print_names(out, "v3", X86_CPU_LEVEL_V3);
+	print_names(out, "host", X86_CPU_LEVEL_HOST);
+	fputs("\nAlways there:\n", out);
+	print_names(out, "", X86_CPU_LEVEL_ALWAYS);
+	fputs("\nA feature that needs others:\n", out);
+	for (unsigned i = X86_CPU_none + 1; i < X86_CPU_FEATURE_COUNT; i++) {
+		const struct x86_cpu_feature *feature = &x86_cpu_features[i];
+
+		if (!feature->needs[0] || feature->level == X86_CPU_LEVEL_ABSENT)
+			continue;
+		fprintf(out, "  %-15s %s", feature->name, x86_cpu_features[feature->needs[0]].name);
+		if (feature->needs[1])
+			fprintf(out, " and %s", x86_cpu_features[feature->needs[1]].name);
+		fputc('\n', out);
+	}
+	fputs("\n+FEATURE brings along what it needs; -FEATURE takes along what needs it.\n", out);
 }
 
 void run_options_init(struct run_options *options)

@@ -27,6 +27,7 @@ struct run_options {
 	struct vm_config config;
 	bool print_config;
 	bool help;
+	bool cpu_help; /* --cpu help */
 	struct strings strings;
 	const char **command; /* what config.command points to */
 };
@@ -38,6 +39,8 @@ int run_options_parse(struct run_options *options, int argc, char **argv, char *
 int run_options_check(struct run_options *options, char *why, size_t why_size);
 void run_options_free(struct run_options *options);
 void run_options_help(FILE *out);
+/* The processor models and features of --cpu. */
+void run_options_cpu_help(FILE *out);
 
 /* ---- pieces that --config shares ---- */
 

@@ -63,6 +63,21 @@ refused 2 'nothing follows --' run --kernel k --
 refused 2 '--cpus 0 is not a number from 1 to 64' run --cpus 0
 refused 2 '--cpus 65 is' run --cpus 65
 refused 2 '--cpus 4x is' run --cpus 4x
+refused 2 "there is no model 'v9'; use v1, v2, v3 or host" run --cpu v9
+refused 2 "there is no model ''" run --cpu ''
+refused 2 "there is no model 'v'" run --cpu v,+aes
+refused 2 'write --cpu host,-avx' run --cpu -avx
+refused 2 "'aes' is neither +FEATURE nor -FEATURE" run --cpu v2,aes
+refused 2 "'' is neither" run --cpu v2,
+refused 2 "there is no feature 'avx3'; is it avx or avx2?" run --cpu v2,+avx3
+refused 2 "there is no feature 'sse3'; is it pni?" run --cpu v2,-sse3
+refused 2 "there is no feature 'lzcnt'; is it abm?" run --cpu v2,+lzcnt
+refused 2 "there is no feature 'hyperdrive'; \`--cpu help\`" run --cpu v2,+hyperdrive
+refused 2 "there is no feature ''" run --cpu v2,+
+refused 2 "there is no feature '0123456789012345678901234567890123456789'" \
+	run --cpu v2,+0123456789012345678901234567890123456789
+refused 2 'no engine can give the guest vaes' run --cpu host,+vaes
+refused 2 "sse2 can't be taken away" run --cpu host,-sse2
 refused 2 '--memory 12Q is not a size' run --memory 12Q
 refused 2 '--memory 0 is' run --memory 0
 refused 2 '--memory 4097 is' run --memory 4097
@@ -106,11 +121,11 @@ accepted 0 run --kernel "$kernel" --dry-run
 
 accepted 0 run --print-config --kernel k --initrd i --append 'a "b" c' --cpus 3 --memory 1G --disk 'd,ro,serial=s' \
 	--disk e --net user,hostfwd=tcp:1:2,hostfwd=tcp:3:4 --rng off --serial none --console pty --no-reboot \
-	--test-devices --stats --no-sandbox --trace io,exits --engine interp -- sh -c "echo 'x'"
+	--cpu v2,+aes,-pcid --test-devices --stats --no-sandbox --trace io,exits --engine interp -- sh -c "echo 'x'"
 cp "$work/out" "$work/config.json"
 accepted 0 run --config "$work/config.json" --print-config
 cmp "$work/config.json" "$work/out" || complain 'the JSON changes when it is read and printed'
-for text in '"kernel": "k"' '"append": "a \"b\" c"' '"cpus": 3' '"memory": "1024M"' '"serial": "s"' '"host": 3' \
+for text in '"kernel": "k"' '"append": "a \"b\" c"' '"cpu": "v2,+aes,-pcid"' '"cpus": 3' '"memory": "1024M"' '"serial": "s"' '"host": 3' \
 	'"rng": false' '"console": "pty"' '"no_sandbox": true' '"exits"' "\"echo 'x'\""; do
 	grep -qF -- "$text" "$work/config.json" || complain "$text is not in the JSON"
 done
@@ -123,6 +138,10 @@ bad_json '[]' 'must hold one object'
 bad_json '{"kernal": "x"}' '"kernal" is unknown'
 bad_json '{"kernel": 7}' '"kernel" must be a string'
 bad_json '{"cpus": 65}' '"cpus" must be a number from 1 to 64'
+bad_json '{"cpu": 3}' '"cpu" must be a string'
+bad_json '{"cpu": "v9"}' "there is no model 'v9'"
+bad_json '{"cpu": "help"}' "there is no model 'help'"
+bad_json '{"cpu": "v1,+smepp"}' 'is it smep?'
 bad_json '{"memory": "lots"}' '"memory" must be a size'
 bad_json '{"memory": -4096}' '"memory" must be a size'
 bad_json '{"rng": "on"}' '"rng" must be true or false'
@@ -140,6 +159,7 @@ refused 2 "can't be read" run --config "$work/nowhere"
 # ---- a run, from options and from JSON ----
 
 accepted 11 run --kernel "$kernel" --test-devices --engine interp --serial none
+accepted 11 run --kernel "$kernel" --test-devices --engine interp --serial none --cpu v1,+avx2
 printf '{"kernel": "%s", "test_devices": true, "engine": "interp", "serial": "none"}' "$kernel" >"$work/run.json"
 accepted 11 run --config "$work/run.json"
 accepted 11 run --config "$work/run.json" --engine auto --cpus 4 --disk "$kernel,ro" --net user --console none
@@ -148,6 +168,14 @@ checked=$((checked + 1))
 for text in 'engine: interp' 'guest instructions: ' 'MIPS: ' 'exits io: 1' 'resident memory: ' 'time to first instruction: '; do
 	grep -qF -- "$text" "$work/err" || complain "--stats does not say '$text'"
 done
+
+# ---- processors ----
+
+accepted 0 run --cpu help
+for text in '  v3     x86-64-v3' ' avx2' ' sha_ni' ' lahf_lm'; do
+	grep -qF -- "$text" "$work/out" || complain "--cpu help does not say '$text'"
+done
+grep -q vaes "$work/out" && complain '--cpu help lists what no engine has'
 
 # ---- engines ----
 

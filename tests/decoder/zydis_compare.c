@@ -303,6 +303,8 @@ static uint32_t compare_feature(const struct comparison *c)
 		expected = set == ZYDIS_ISA_SET_SSE42 ? X86_FEATURE_SSE4_2 : X86_FEATURE_SSE4_1;
 	if (c->insn.op == X86_VPCLMULQDQ && c->insn.vl == 16)
 		expected = X86_FEATURE_PCLMULQDQ; /* and AVX */
+	if ((c->insn.op == X86_LAHF || c->insn.op == X86_SAHF) && c->insn.mode == X86_MODE_64)
+		expected = X86_FEATURE_LAHF64;
 	if (set == ZYDIS_ISA_SET_CMPXCHG16B)
 		expected = X86_FEATURE_CX16;
 	if (set == ZYDIS_ISA_SET_POPCNT)

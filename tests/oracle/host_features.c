@@ -42,6 +42,7 @@ static const struct {
     [X86_FEATURE_XSAVEOPT] = {0xd, 1, EAX, 0},
     [X86_FEATURE_XSAVEC] = {0xd, 1, EAX, 1},
     [X86_FEATURE_XSAVES] = {0xd, 1, EAX, 3},
+    [X86_FEATURE_LAHF64] = {0x80000001, 0, ECX, 0},
     [X86_FEATURE_LZCNT] = {0x80000001, 0, ECX, 5},
     [X86_FEATURE_SSE4A] = {0x80000001, 0, ECX, 6},
     [X86_FEATURE_PREFETCHW] = {0x80000001, 0, ECX, 8},

@@ -58,6 +58,9 @@ static void features_follow_bits(void **ctx)
 	assert_false(m->table.features[X86_FEATURE_PKU]);
 	assert_false(m->table.cr4_valid & X86_CR4_PKE);
 	assert_int_equal(m->table.xcr0_valid, 3);
+	assert_int_equal(cpuid(m, 0xd, 0).ecx, 576);
+	assert_false(m->table.features[X86_FEATURE_AVX2]); /* needs AVX */
+	assert_false(cpuid(m, 7, 0).ebx & 1u << 5);
 }
 
 /* Every extension that needs XCR0 bits or CR4 bits has them. */

@@ -35,39 +35,12 @@ enum reg { EAX, EBX, ECX, EDX };
 #define HV_BASE      0x40000000u
 #define HV_MAX       0x40000010u
 
-#define LEAF1_ECX_X2APIC  BIT(21)
-#define LEAF1_ECX_XSAVE   BIT(26)
-#define LEAF1_ECX_OSXSAVE BIT(27)
-#define LEAF1_EDX_APIC    BIT(9)
-#define LEAF1_EDX_HTT     BIT(28)
-#define LEAF7_ECX_OSPKE   BIT(4)
+/* Bits that vary while the guest runs, or with its number of processors: no rows of cpu_features.def. */
+#define LEAF1_ECX_OSXSAVE  BIT(27)
+#define LEAF1_EDX_APIC     BIT(9)
+#define LEAF1_EDX_HTT      BIT(28)
+#define LEAF7_ECX_OSPKE    BIT(4)
 #define LEAF81_EDX_SYSCALL BIT(11)
-
-#define LEAF1_ECX                                                                                  \
-	(BIT(0) /* SSE3 */ | BIT(1) /* PCLMULQDQ */ | BIT(9) /* SSSE3 */ | BIT(12) /* FMA */ |     \
-	 BIT(13) /* CX16 */ | BIT(17) /* PCID */ | BIT(19) /* SSE4.1 */ | BIT(20) /* SSE4.2 */ |   \
-	 LEAF1_ECX_X2APIC | BIT(22) /* MOVBE */ | BIT(23) /* POPCNT */ |                           \
-	 BIT(24) /* TSC_DEADLINE */ | BIT(25) /* AES */ | LEAF1_ECX_XSAVE | BIT(28) /* AVX */ |    \
-	 BIT(29) /* F16C */ | BIT(30) /* RDRAND */ | BIT(31) /* hypervisor */)
-#define LEAF1_EDX                                                                                  \
-	(BIT(0) /* FPU */ | BIT(2) /* DE */ | BIT(3) /* PSE */ | BIT(4) /* TSC */ |                \
-	 BIT(5) /* MSR */ | BIT(6) /* PAE */ | BIT(7) /* MCE */ | BIT(8) /* CX8 */ |               \
-	 LEAF1_EDX_APIC | BIT(11) /* SEP */ | BIT(12) /* MTRR */ | BIT(13) /* PGE */ |             \
-	 BIT(14) /* MCA */ | BIT(15) /* CMOV */ | BIT(16) /* PAT */ | BIT(17) /* PSE36 */ |        \
-	 BIT(19) /* CLFSH */ | BIT(23) /* MMX */ | BIT(24) /* FXSR */ | BIT(25) /* SSE */ |        \
-	 BIT(26) /* SSE2 */ | BIT(27) /* self snoop */)
-#define LEAF7_EBX                                                                                  \
-	(BIT(0) /* FSGSBASE */ | BIT(1) /* TSC_ADJUST */ | BIT(3) /* BMI1 */ | BIT(5) /* AVX2 */ | \
-	 BIT(7) /* SMEP */ | BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | BIT(10) /* INVPCID */ |       \
-	 BIT(18) /* RDSEED */ | BIT(19) /* ADX */ | BIT(20) /* SMAP */ | BIT(23) /* CLFLUSHOPT */ |\
-	 BIT(29) /* SHA */)
-#define LEAF7_ECX (BIT(2) /* UMIP */ | BIT(3) /* PKU */ | BIT(22) /* RDPID */)
-#define LEAF7_EDX                                                                                  \
-	(BIT(4) /* FSRM */ | BIT(26) /* IBRS, IBPB */ | BIT(29) /* ARCH_CAPABILITIES */)
-#define LEAF81_ECX (BIT(0) /* LAHF64 */ | BIT(5) /* LZCNT */ | BIT(8) /* PREFETCHW */)
-#define LEAF81_EDX                                                                                 \
-	(LEAF81_EDX_SYSCALL | BIT(20) /* NX */ | BIT(26) /* 1 GiB pages */ | BIT(27) /* RDTSCP */ |\
-	 BIT(29) /* LM */)
 
 #define PHYSICAL_BITS 46u
 #define VIRTUAL_BITS  48u
@@ -101,81 +74,30 @@ static const struct cache {
 	{CACHE_UNIFIED, 3, 16, 16384, true},  /* 16 MiB */
 };
 
-static const char brand[48] = "ruse virtual processor, x86-64-v3";
+static const char brand[48] = "ruse virtual processor";
 
-/* ---- which bit announces which instruction group ---- */
-struct feature_bit {
-	uint8_t feature;
-	uint8_t reg;
-	uint8_t bit;
-	uint32_t leaf, subleaf;
+/* ---- the features ---- */
+const struct x86_cpu_feature x86_cpu_features[X86_CPU_FEATURE_COUNT] = {
+#define X86_CPU_FEATURE(name, leaf, subleaf, reg, bit, level, feature, cr4, need1, need2)                          \
+	[X86_CPU_##name] = {#name, leaf, subleaf, reg, bit, X86_CPU_LEVEL_##level, X86_FEATURE_##feature, cr4,     \
+			    {X86_CPU_##need1, X86_CPU_##need2}},
+#include "arch/x86_64/cpu_features.def"
+#undef X86_CPU_FEATURE
 };
 
-static const struct feature_bit feature_bits[] = {
-	{X86_FEATURE_SSE3, ECX, 0, 1, 0},
-	{X86_FEATURE_PCLMULQDQ, ECX, 1, 1, 0},
-	{X86_FEATURE_MONITOR, ECX, 3, 1, 0},
-	{X86_FEATURE_SSSE3, ECX, 9, 1, 0},
-	{X86_FEATURE_FMA, ECX, 12, 1, 0},
-	{X86_FEATURE_CX16, ECX, 13, 1, 0},
-	{X86_FEATURE_SSE4_1, ECX, 19, 1, 0},
-	{X86_FEATURE_SSE4_2, ECX, 20, 1, 0},
-	{X86_FEATURE_MOVBE, ECX, 22, 1, 0},
-	{X86_FEATURE_POPCNT, ECX, 23, 1, 0},
-	{X86_FEATURE_AES, ECX, 25, 1, 0},
-	{X86_FEATURE_XSAVE, ECX, 26, 1, 0},
-	{X86_FEATURE_AVX, ECX, 28, 1, 0},
-	{X86_FEATURE_F16C, ECX, 29, 1, 0},
-	{X86_FEATURE_RDRAND, ECX, 30, 1, 0},
-	{X86_FEATURE_FSGSBASE, EBX, 0, 7, 0},
-	{X86_FEATURE_BMI1, EBX, 3, 7, 0},
-	{X86_FEATURE_AVX2, EBX, 5, 7, 0},
-	{X86_FEATURE_BMI2, EBX, 8, 7, 0},
-	{X86_FEATURE_INVPCID, EBX, 10, 7, 0},
-	{X86_FEATURE_RDSEED, EBX, 18, 7, 0},
-	{X86_FEATURE_ADX, EBX, 19, 7, 0},
-	{X86_FEATURE_SMAP, EBX, 20, 7, 0},
-	{X86_FEATURE_CLFLUSHOPT, EBX, 23, 7, 0},
-	{X86_FEATURE_CLWB, EBX, 24, 7, 0},
-	{X86_FEATURE_SHA, EBX, 29, 7, 0},
-	{X86_FEATURE_PKU, ECX, 3, 7, 0},
-	{X86_FEATURE_GFNI, ECX, 8, 7, 0},
-	{X86_FEATURE_VAES, ECX, 9, 7, 0},
-	{X86_FEATURE_VPCLMULQDQ, ECX, 10, 7, 0},
-	{X86_FEATURE_RDPID, ECX, 22, 7, 0},
-	{X86_FEATURE_XSAVEOPT, EAX, 0, 0xd, 1},
-	{X86_FEATURE_XSAVEC, EAX, 1, 0xd, 1},
-	{X86_FEATURE_XSAVES, EAX, 3, 0xd, 1},
-	{X86_FEATURE_LZCNT, ECX, 5, 0x80000001, 0},
-	{X86_FEATURE_SSE4A, ECX, 6, 0x80000001, 0},
-	{X86_FEATURE_PREFETCHW, ECX, 8, 0x80000001, 0},
-	{X86_FEATURE_RDTSCP, EDX, 27, 0x80000001, 0},
-};
-_Static_assert(ARRAY_SIZE(feature_bits) == X86_FEATURE_COUNT - 1, "a feature without its CPUID bit");
+/* What a feature needs stands above it, so one pass in the table's order finds all that lacks something. */
+#define X86_CPU_FEATURE(name, leaf, subleaf, reg, bit, level, feature, cr4, need1, need2)                          \
+	_Static_assert(X86_CPU_##need1 < X86_CPU_##name && X86_CPU_##need2 < X86_CPU_##name, #name " needs a later row");
+#include "arch/x86_64/cpu_features.def"
+#undef X86_CPU_FEATURE
 
-/* CR4 bits that need a feature bit */
-static const struct cr4_bit {
-	uint32_t cr4;
-	uint8_t reg, bit;
-	uint32_t leaf;
-} cr4_bits[] = {
-	{X86_CR4_VME | X86_CR4_PVI, EDX, 1, 1},
-	{X86_CR4_DE, EDX, 2, 1},
-	{X86_CR4_PSE, EDX, 3, 1},
-	{X86_CR4_TSD, EDX, 4, 1},
-	{X86_CR4_PAE, EDX, 6, 1},
-	{X86_CR4_MCE, EDX, 7, 1},
-	{X86_CR4_PGE, EDX, 13, 1},
-	{X86_CR4_OSFXSR, EDX, 24, 1},
-	{X86_CR4_OSXMMEXCPT, EDX, 25, 1},
-	{X86_CR4_PCIDE, ECX, 17, 1},
-	{X86_CR4_OSXSAVE, ECX, 26, 1},
-	{X86_CR4_FSGSBASE, EBX, 0, 7},
-	{X86_CR4_SMEP, EBX, 7, 7},
-	{X86_CR4_SMAP, EBX, 20, 7},
-	{X86_CR4_UMIP, ECX, 2, 7},
-	{X86_CR4_PKE, ECX, 3, 7},
-};
+/* Each instruction group is announced by one row. */
+#define X86_CPU_FEATURE(name, leaf, subleaf, reg, bit, level, feature, ...) +(X86_FEATURE_##feature != X86_FEATURE_BASE)
+_Static_assert(0
+#include "arch/x86_64/cpu_features.def"
+		       == X86_FEATURE_COUNT - 1,
+	       "an instruction group without its CPUID bit");
+#undef X86_CPU_FEATURE
 
 /* ---- building ---- */
 static void add(struct x86_cpuid_table *table, uint32_t leaf, uint32_t eax, uint32_t ebx, uint32_t ecx,
@@ -244,12 +166,11 @@ static void add_topology(struct x86_cpuid_table *table)
 	add_sub(table, 0xb, 1, bits_for(table->vcpu_count), table->vcpu_count, 1 | 2 << 8 /* core */, 0);
 }
 
+/* Sizes and what is not offered: limit_xsave(). */
 static void add_xsave(struct x86_cpuid_table *table)
 {
-	uint32_t size = X86_XSAVE_PKRU_OFFSET + X86_XSAVE_PKRU_SIZE;
-
-	add_sub(table, 0xd, 0, XCR0_ALL, size, size, 0);
-	add_sub(table, 0xd, 1, BIT(0) /* XSAVEOPT */ | BIT(1) /* XSAVEC */, 0, 0, 0);
+	add_sub(table, 0xd, 0, XCR0_ALL, 0, 0, 0);
+	add_sub(table, 0xd, 1, 0, 0, 0, 0);
 	add_sub(table, 0xd, 2, X86_XSAVE_AVX_SIZE, X86_XSAVE_AVX_OFFSET, 0, 0);
 	add_sub(table, 0xd, 9, X86_XSAVE_PKRU_SIZE, X86_XSAVE_PKRU_OFFSET, 0, 0);
 }
@@ -302,7 +223,7 @@ static void add_hypervisor(struct x86_cpuid_table *table)
 static void add_extended(struct x86_cpuid_table *table)
 {
 	add(table, 0x80000000, MAX_EXTENDED, 0, 0, 0);
-	add(table, 0x80000001, 0, 0, LEAF81_ECX, LEAF81_EDX);
+	add(table, 0x80000001, 0, 0, 0, 0);
 	for (uint32_t i = 0; i < 3; i++) {
 		const char *text = brand + 16 * i;
 
@@ -314,19 +235,38 @@ static void add_extended(struct x86_cpuid_table *table)
 	add(table, 0x80000008, PHYSICAL_BITS | VIRTUAL_BITS << 8, 0, 0, 0);
 }
 
+/* Where a feature's bit is; NULL if the table has no such leaf. */
+static uint32_t *feature_register(struct x86_cpuid_table *table, const struct x86_cpu_feature *feature)
+{
+	struct x86_cpuid_entry *entry = x86_cpuid_find(table, feature->leaf, feature->subleaf);
+
+	if (!entry)
+		return NULL;
+	switch ((enum reg)feature->reg) {
+	case EAX:
+		return &entry->eax;
+	case EBX:
+		return &entry->ebx;
+	case ECX:
+		return &entry->ecx;
+	default:
+		return &entry->edx;
+	}
+}
+
 void x86_cpuid_build(struct x86_cpuid_table *table, unsigned vcpu_count, uint64_t tsc_hz)
 {
 	*table = (struct x86_cpuid_table){.vcpu_count = vcpu_count, .tsc_hz = tsc_hz, .apic_hz = X86_APIC_HZ};
 
 	add(table, 0, MAX_BASIC, four("Genu"), four("ntel"), four("ineI"));
-	add(table, 1, SIGNATURE, 8u << 8 /* CLFLUSH, in quadwords */ | vcpu_count << 16, LEAF1_ECX,
-	    LEAF1_EDX | (vcpu_count > 1 ? LEAF1_EDX_HTT : 0));
+	add(table, 1, SIGNATURE, 8u << 8 /* CLFLUSH, in quadwords */ | vcpu_count << 16, 0,
+	    vcpu_count > 1 ? LEAF1_EDX_HTT : 0);
 	add(table, 2, 0x0000ff01 /* see leaf 4 */, 0, 0, 0);
 	add(table, 3, 0, 0, 0, 0);
 	add_caches(table);
 	add(table, 5, 0, 0, 0, 0);
 	add(table, 6, BIT(2) /* ARAT */, 0, 0, 0);
-	add_sub(table, 7, 0, 0, LEAF7_EBX, LEAF7_ECX, LEAF7_EDX);
+	add_sub(table, 7, 0, 0, 0, 0, 0);
 	add(table, 0xa, 0, 0, 0, 0); /* no performance counters */
 	add_topology(table);
 	add_xsave(table);
@@ -335,6 +275,9 @@ void x86_cpuid_build(struct x86_cpuid_table *table, unsigned vcpu_count, uint64_
 	add_hypervisor(table);
 	add_extended(table);
 	put_frequencies(table);
+	for (unsigned i = X86_CPU_none + 1; i < X86_CPU_FEATURE_COUNT; i++)
+		if (x86_cpu_features[i].level != X86_CPU_LEVEL_ABSENT)
+			*feature_register(table, &x86_cpu_features[i]) |= BIT(x86_cpu_features[i].bit);
 	x86_cpuid_derive(table);
 }
 
@@ -355,16 +298,58 @@ struct x86_cpuid_entry *x86_cpuid_find(struct x86_cpuid_table *table, uint32_t l
 	return (struct x86_cpuid_entry *)x86_cpuid_lookup(table, leaf, subleaf);
 }
 
-static bool offers(const struct x86_cpuid_table *table, uint32_t leaf, uint32_t subleaf, unsigned reg,
-		   unsigned bit)
+bool x86_cpuid_offers(const struct x86_cpuid_table *table, enum x86_cpu_feature_id id)
 {
-	const struct x86_cpuid_entry *entry = x86_cpuid_lookup(table, leaf, subleaf);
-	uint32_t value;
+	const struct x86_cpu_feature *feature = &x86_cpu_features[id];
+	const uint32_t *reg = feature_register((struct x86_cpuid_table *)table, feature);
 
-	if (!entry)
-		return false;
-	value = reg == EAX ? entry->eax : reg == EBX ? entry->ebx : reg == ECX ? entry->ecx : entry->edx;
-	return value & BIT(bit);
+	return id == X86_CPU_none || (reg && (*reg & BIT(feature->bit)));
+}
+
+void x86_cpuid_remove(struct x86_cpuid_table *table, enum x86_cpu_feature_id id)
+{
+	uint32_t *reg = feature_register(table, &x86_cpu_features[id]);
+
+	if (id != X86_CPU_none && reg)
+		*reg &= ~BIT(x86_cpu_features[id].bit);
+}
+
+/* ---- what follows ---- */
+static uint32_t xsave_size(const struct x86_cpuid_table *table, uint64_t xcr0)
+{
+	uint32_t size = XSAVE_LEGACY_SIZE;
+
+	for (uint32_t i = 2; i < 63; i++) {
+		const struct x86_cpuid_entry *entry = xcr0 >> i & 1 ? x86_cpuid_lookup(table, 0xd, i) : NULL;
+
+		if (entry && entry->ebx + entry->eax > size)
+			size = entry->ebx + entry->eax;
+	}
+	return size;
+}
+
+/* Leaf 0xd: the state components of the features that are offered, and the size of the area for all of them (EBX
+ * follows XCR0 when it is read). All zero without XSAVE. */
+static void limit_xsave(struct x86_cpuid_table *table)
+{
+	struct x86_cpuid_entry *main = x86_cpuid_find(table, 0xd, 0);
+
+	if (!main)
+		return;
+	if (!x86_cpuid_offers(table, X86_CPU_xsave))
+		main->eax = main->edx = 0;
+	if (!x86_cpuid_offers(table, X86_CPU_avx))
+		main->eax &= ~XCR0_AVX;
+	if (!x86_cpuid_offers(table, X86_CPU_pku))
+		main->eax &= ~XCR0_PKRU;
+	for (unsigned i = 0; i < table->count; i++) {
+		struct x86_cpuid_entry *entry = &table->entries[i];
+
+		if (entry->leaf == 0xd && entry->subleaf >= 2 && entry->subleaf < 32 &&
+		    !(main->eax >> entry->subleaf & 1))
+			entry->eax = entry->ebx = entry->ecx = entry->edx = 0;
+	}
+	main->ebx = main->ecx = main->eax ? xsave_size(table, main->eax | (uint64_t)main->edx << 32) : 0;
 }
 
 void x86_cpuid_derive(struct x86_cpuid_table *table)
@@ -372,30 +357,31 @@ void x86_cpuid_derive(struct x86_cpuid_table *table)
 	const struct x86_cpuid_entry *entry;
 
 	for (unsigned i = 0; i < X86_FEATURE_COUNT; i++)
-		table->features[i] = i == X86_FEATURE_BASE;
-	for (unsigned i = 0; i < ARRAY_SIZE(feature_bits); i++) {
-		const struct feature_bit *bit = &feature_bits[i];
-
-		table->features[bit->feature] = offers(table, bit->leaf, bit->subleaf, bit->reg, bit->bit);
-	}
-
+		table->features[i] = false;
 	table->cr4_valid = X86_CR4_PCE;
-	for (unsigned i = 0; i < ARRAY_SIZE(cr4_bits); i++)
-		if (offers(table, cr4_bits[i].leaf, 0, cr4_bits[i].reg, cr4_bits[i].bit))
-			table->cr4_valid |= cr4_bits[i].cr4;
+	for (unsigned i = X86_CPU_none + 1; i < X86_CPU_FEATURE_COUNT; i++) {
+		const struct x86_cpu_feature *feature = &x86_cpu_features[i];
+
+		if (!x86_cpuid_offers(table, feature->needs[0]) || !x86_cpuid_offers(table, feature->needs[1]))
+			x86_cpuid_remove(table, i);
+		if (!x86_cpuid_offers(table, i))
+			continue;
+		table->features[feature->feature] = true;
+		table->cr4_valid |= feature->cr4;
+	}
+	table->features[X86_FEATURE_BASE] = true;
+	limit_xsave(table);
 
 	table->efer_valid = 0;
-	if (offers(table, 0x80000001, 0, EDX, 11))
+	if (x86_cpuid_offers(table, X86_CPU_syscall))
 		table->efer_valid |= X86_EFER_SCE;
-	if (offers(table, 0x80000001, 0, EDX, 29))
+	if (x86_cpuid_offers(table, X86_CPU_lm))
 		table->efer_valid |= X86_EFER_LME | X86_EFER_LMA;
-	if (offers(table, 0x80000001, 0, EDX, 20))
+	if (x86_cpuid_offers(table, X86_CPU_nx))
 		table->efer_valid |= X86_EFER_NXE;
 
 	entry = x86_cpuid_lookup(table, 0xd, 0);
-	table->xcr0_valid = table->features[X86_FEATURE_XSAVE] && entry ?
-				    entry->eax | (uint64_t)entry->edx << 32 :
-				    0;
+	table->xcr0_valid = entry ? entry->eax | (uint64_t)entry->edx << 32 : 0;
 	entry = x86_cpuid_lookup(table, 0x80000008, 0);
 	table->physical_bits = entry ? entry->eax & 0xff : 36;
 }
@@ -421,19 +407,6 @@ static const struct x86_cpuid_entry *find_or_last(const struct x86_cpuid_table *
 		return NULL;
 	range = x86_cpuid_lookup(table, 0, 0);
 	return range ? x86_cpuid_lookup(table, range->eax, subleaf) : NULL;
-}
-
-static uint32_t xsave_size(const struct x86_cpuid_table *table, uint64_t xcr0)
-{
-	uint32_t size = XSAVE_LEGACY_SIZE;
-
-	for (uint32_t i = 2; i < 63; i++) {
-		const struct x86_cpuid_entry *entry = xcr0 >> i & 1 ? x86_cpuid_lookup(table, 0xd, i) : NULL;
-
-		if (entry && entry->ebx + entry->eax > size)
-			size = entry->ebx + entry->eax;
-	}
-	return size;
 }
 
 /* Compacted: components follow each other, aligned to 64 where CPUID says so (ECX bit 1). */
@@ -473,7 +446,7 @@ static void patch_dynamic(const struct x86_cpuid_table *table, const struct x86_
 		break;
 	case 0xd:
 		if (subleaf == 0)
-			result->ebx = xsave_size(table, state->xcr0);
+			result->ebx = table->xcr0_valid ? xsave_size(table, state->xcr0) : 0;
 		/* EBX of subleaf 1 is defined by XSAVEC too, for XCR0 | IA32_XSS. */
 		if (subleaf == 1 && result->eax & (BIT(1) | BIT(3)))
 			result->ebx = xsave_compacted_size(table, state->xcr0 | state->xss);

@@ -19,6 +19,37 @@
 #define X86_XSAVE_PKRU_OFFSET 832
 #define X86_XSAVE_PKRU_SIZE   8
 
+/* What can be chosen, by the names of Linux's /proc/cpuinfo: cpu_features.def is the table. */
+enum x86_cpu_feature_id {
+	X86_CPU_none,
+#define X86_CPU_FEATURE(name, ...) X86_CPU_##name,
+#include "arch/x86_64/cpu_features.def"
+#undef X86_CPU_FEATURE
+	X86_CPU_FEATURE_COUNT
+};
+
+/* Which processor models (cpu_model.h) have it. */
+enum x86_cpu_level {
+	X86_CPU_LEVEL_ALWAYS, /* every x86-64 processor: can't be taken away, the engines don't ask for it */
+	X86_CPU_LEVEL_SYSTEM, /* for kernels, or only a hint: every model has it if the engine has it */
+	X86_CPU_LEVEL_V2,     /* instructions for programs, from this level of the x86-64 psABI on */
+	X86_CPU_LEVEL_V3,
+	X86_CPU_LEVEL_HOST,   /* instructions for programs that are of no level */
+	X86_CPU_LEVEL_ABSENT, /* known, but no engine offers it */
+};
+
+struct x86_cpu_feature {
+	const char *name;
+	uint32_t leaf;
+	uint8_t subleaf, reg, bit; /* reg: 0 EAX, 1 EBX, 2 ECX, 3 EDX */
+	uint8_t level;             /* enum x86_cpu_level */
+	uint8_t feature;           /* enum x86_feature: the instructions that are #UD without it; or BASE */
+	uint32_t cr4;              /* CR4 bits that are reserved without it */
+	uint8_t needs[2];          /* enum x86_cpu_feature_id: without these it is not offered either */
+};
+/* [X86_CPU_none] is empty. */
+extern const struct x86_cpu_feature x86_cpu_features[X86_CPU_FEATURE_COUNT];
+
 struct x86_cpuid_entry {
 	uint32_t leaf, subleaf;
 	bool has_subleaf;
@@ -43,12 +74,17 @@ struct x86_cpuid_result {
 	uint32_t eax, ebx, ecx, edx;
 };
 
-/* Full table of what `interp` implements: x86-64-v3, hypervisor leaves (signature KVMKVMKVM with the
+/* Full table of what `interp` implements: x86-64-v3 and more, hypervisor leaves (signature KVMKVMKVM with the
  * features that pv/kvm implements), topology for vcpu_count (one package, one thread a core). */
 void x86_cpuid_build(struct x86_cpuid_table *table, unsigned vcpu_count, uint64_t tsc_hz);
 
-/* Recomputes features[], cr4_valid, efer_valid, xcr0_valid and physical_bits from the entries: to be called by
- * engine_ops.cpuid_filter after it changed them. */
+/* Does the table have the feature's bit? (Of none: true.) Takes it away; x86_cpuid_derive() does the rest. */
+bool x86_cpuid_offers(const struct x86_cpuid_table *table, enum x86_cpu_feature_id id);
+void x86_cpuid_remove(struct x86_cpuid_table *table, enum x86_cpu_feature_id id);
+
+/* Makes the table consistent after bits were taken away: takes away what needs them, fits the XSAVE leaf 0xd, and
+ * recomputes features[], cr4_valid, efer_valid, xcr0_valid and physical_bits. To be called after
+ * engine_ops.cpuid_filter. */
 void x86_cpuid_derive(struct x86_cpuid_table *table);
 
 /* The TSC's frequency is another one than x86_cpuid_build() was given: an engine with the hardware's TSC calls this

@@ -523,10 +523,17 @@ static bool gather_overlaps(const struct x86_insn *insn)
 	return destination == mask || destination == index || mask == index;
 }
 
+static bool insn_is_lahf(const struct insn_row *row)
+{
+	return row->op == X86_LAHF || row->op == X86_SAHF;
+}
+
 static uint8_t row_feature(const struct decoding *d, const struct insn_row *row)
 {
 	const uint32_t feature = row->attr >> ATTR_FEATURE_SHIFT;
 
+	if (insn_is_lahf(row) && d->insn->mode == X86_MODE_64)
+		return X86_FEATURE_LAHF64;
 	if (feature && (d->l || !(row->attr & ATTR_FEATURE_YMM)))
 		return (uint8_t)feature;
 	return (uint8_t)x86_op_feature(row->op);

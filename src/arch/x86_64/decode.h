@@ -131,7 +131,7 @@ int x86_decode(struct x86_insn *insn, const uint8_t *bytes, size_t available, en
 const char *x86_op_name(unsigned op);
 
 /* The CPUID feature an operation belongs to: of VEX instructions the 128-bit form's. x86_insn.feature is
- * more exact (256-bit integer forms are AVX2, VAES, VPCLMULQDQ), so check that one. VEX forms of AES,
+ * more exact (256-bit integer forms are AVX2, VAES, VPCLMULQDQ; LAHF of 64-bit mode), so check that one. VEX forms of AES,
  * PCLMULQDQ, GFNI, F16C, FMA and AVX2 need AVX as well: the gate for VEX instructions. */
 enum x86_feature {
 	X86_FEATURE_BASE, /* always there on x86-64 incl. x87, MMX, SSE, SSE2, FXSR, SYSCALL */
@@ -143,7 +143,8 @@ enum x86_feature {
 	X86_FEATURE_VAES, X86_FEATURE_VPCLMULQDQ, X86_FEATURE_GFNI, X86_FEATURE_FSGSBASE,
 	X86_FEATURE_INVPCID, X86_FEATURE_RDTSCP, X86_FEATURE_RDPID, X86_FEATURE_SMAP, X86_FEATURE_PKU,
 	X86_FEATURE_CLFLUSHOPT, X86_FEATURE_CLWB, X86_FEATURE_PREFETCHW, X86_FEATURE_CX16,
-	X86_FEATURE_MONITOR, X86_FEATURE_COUNT
+	X86_FEATURE_MONITOR, X86_FEATURE_LAHF64, /* LAHF and SAHF in 64-bit mode */
+	X86_FEATURE_COUNT
 };
 enum x86_feature x86_op_feature(unsigned op);
 

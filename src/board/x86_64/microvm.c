@@ -27,6 +27,7 @@
 #include "board/x86_64/microvm.h"
 
 #include "arch/state.h"
+#include "arch/x86_64/cpu_model.h"
 #include "arch/x86_64/cpuid.h"
 #include "arch/x86_64/vcpu_hooks.h"
 #include "base/errno.h"
@@ -259,10 +260,12 @@ static int microvm_create(struct vm *vm, const struct board_inputs *inputs, char
 	vm->arch_ops = &x86_vcpu_ops;
 	x86_cpuid_build(&board->cpuid, vm->vcpu_count, tsc_hz(vm));
 	vm->cpuid = &board->cpuid;
-	if (vm->engine->cpuid_filter) {
+	if (vm->engine->cpuid_filter)
 		vm->engine->cpuid_filter(vm);
-		x86_cpuid_derive(vm->cpuid); /* what was taken away */
-	}
+	x86_cpuid_derive(vm->cpuid); /* what was taken away */
+	r = x86_cpu_model_apply(vm->cpuid, vm->config->cpu, why, why_size);
+	if (r)
+		return r;
 
 	r = irqchip_create(vm, &chip);
 	if (!r)

@@ -25,6 +25,16 @@ static const uint32_t lvt_writable[LAPIC_LVT_COUNT] = {
 	0x0001a7ff, /* LINT1 */
 	0x000100ff, /* error */
 };
+#define LVT_TIMER_DEADLINE 0x40000u /* the mode's upper bit: reserved without TSC-deadline mode */
+
+static uint32_t lvt_mask(const struct lapic *lapic, unsigned reg)
+{
+	uint32_t mask = lvt_writable[reg - LAPIC_LVT_TIMER];
+
+	if (reg == LAPIC_LVT_TIMER && !x86_cpuid_offers(lapic->vcpu->vm->cpuid, X86_CPU_tsc_deadline_timer))
+		mask &= ~LVT_TIMER_DEADLINE;
+	return mask;
+}
 
 /* ---- modes ---- */
 static bool is_enabled(const struct lapic *lapic)
@@ -311,7 +321,7 @@ static void write_lvt(struct lapic *lapic, unsigned reg, uint32_t value)
 {
 	uint32_t old = lapic->lvt[reg - LAPIC_LVT_TIMER];
 
-	value &= lvt_writable[reg - LAPIC_LVT_TIMER];
+	value &= lvt_mask(lapic, reg);
 	if (!(lapic->svr & LAPIC_SVR_ENABLE))
 		value |= LAPIC_LVT_MASKED;
 	lapic->lvt[reg - LAPIC_LVT_TIMER] = value;
@@ -323,7 +333,7 @@ static void write_lvt(struct lapic *lapic, unsigned reg, uint32_t value)
 }
 
 /* Bits that may be set by WRMSR in x2APIC mode; 0 bits of the upper half too, but for ICR. */
-static uint64_t x2apic_writable(unsigned reg)
+static uint64_t x2apic_writable(const struct lapic *lapic, unsigned reg)
 {
 	switch (reg) {
 	case LAPIC_TPR:
@@ -334,7 +344,7 @@ static uint64_t x2apic_writable(unsigned reg)
 	case LAPIC_ICR:
 		return 0xffffffff000cdfffull;
 	case LAPIC_LVT_TIMER ... LAPIC_LVT_ERROR:
-		return lvt_writable[reg - LAPIC_LVT_TIMER] | LVT_READ_ONLY;
+		return lvt_mask(lapic, reg) | LVT_READ_ONLY;
 	case LAPIC_INITIAL_COUNT:
 		return 0xffffffff;
 	case LAPIC_DIVIDE:
@@ -444,7 +454,7 @@ static bool x2apic_write(struct vcpu *vcpu, void *ctx, uint32_t index, uint64_t 
 	struct lapic *lapic = lapic_of(vcpu);
 	unsigned reg = index - X86_MSR_X2APIC_FIRST;
 
-	if (!is_x2apic(lapic) || value & ~x2apic_writable(reg))
+	if (!is_x2apic(lapic) || value & ~x2apic_writable(lapic, reg))
 		return false;
 	return write_register(lapic, reg, value);
 }
@@ -483,7 +493,8 @@ static bool base_write(struct vcpu *vcpu, void *ctx, uint32_t index, uint64_t va
 
 	if (value & ~(address | LAPIC_BASE_BSP | LAPIC_BASE_X2APIC | LAPIC_BASE_ENABLE))
 		return false;
-	if ((value & LAPIC_BASE_X2APIC) && !(value & LAPIC_BASE_ENABLE))
+	if ((value & LAPIC_BASE_X2APIC) &&
+	    (!(value & LAPIC_BASE_ENABLE) || !x86_cpuid_offers(vcpu->vm->cpuid, X86_CPU_x2apic)))
 		return false;
 	if ((old & LAPIC_BASE_X2APIC) && !(value & LAPIC_BASE_X2APIC) && (value & LAPIC_BASE_ENABLE))
 		return false;

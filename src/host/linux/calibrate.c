@@ -93,6 +93,7 @@ static int bench_create(struct bench *bench, const struct engine_ops *engine, ch
 	bench->vm->cpuid = &bench->cpuid;
 	if (engine->cpuid_filter)
 		engine->cpuid_filter(bench->vm);
+	x86_cpuid_derive(&bench->cpuid);
 	r = engine->vcpu_init(bench->vm->vcpus[0], why, why_size);
 	if (r < 0)
 		return r;

@@ -15,9 +15,6 @@
 
 #define CPUID_ENTRIES 256
 
-/* The legacy region and the header of an XSAVE area. */
-#define XSAVE_LEGACY_SIZE 576
-
 static int read_supported(struct kvm_vm *kvm)
 {
 	size_t size = sizeof(struct kvm_cpuid2) + CPUID_ENTRIES * sizeof(struct kvm_cpuid_entry2);
@@ -133,23 +130,6 @@ static const struct {
 /* What KVM does not report as supported though it is there with in-kernel controllers. */
 #define LEAF1_ECX_KEEP (1u << 24 /* TSC deadline */ | 1u << 31 /* hypervisor */ | 1u << 27 /* OSXSAVE: dynamic */)
 
-/* Leaf 0xd, ECX: the area that all offered components take, at the host's offsets. (EBX follows XCR0: KVM's job.) */
-static void set_xsave_size(struct x86_cpuid_table *table)
-{
-	struct x86_cpuid_entry *main = x86_cpuid_find(table, 0xd, 0);
-	uint32_t size = XSAVE_LEGACY_SIZE;
-
-	if (!main)
-		return;
-	for (unsigned component = 2; component < 32; component++) {
-		const struct x86_cpuid_entry *entry = x86_cpuid_find(table, 0xd, component);
-
-		if (entry && (main->eax >> component & 1) && entry->ebx + entry->eax > size)
-			size = entry->ebx + entry->eax;
-	}
-	main->ecx = size;
-}
-
 void kvm_arch_cpuid_filter(struct vm *vm)
 {
 	const struct kvm_vm *kvm = vm->engine_vm;
@@ -192,7 +172,6 @@ void kvm_arch_cpuid_filter(struct vm *vm)
 			entry->ecx = host->ecx;
 		}
 	}
-	set_xsave_size(vm->cpuid);
 }
 
 uint64_t kvm_arch_tsc_hz(struct vm *vm)
