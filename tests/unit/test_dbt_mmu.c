@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -854,6 +855,32 @@ static void test_memory_is_given_back(void **state)
 	check_tables(m);
 }
 
+/* Too little address space for a table more: another context's is used. */
+static void test_table_is_taken_from_another_context(void **state)
+{
+	struct machine *m = *state;
+	struct rlimit before, little = {GIB(1), GIB(1)};
+	gpa_t roots[2];
+
+	two_spaces(m, roots);
+	load_cr3(m, roots[0] | 1, true);
+	assert_true(fill(m, 0x400000, true, TLB_USER));
+	load_cr3(m, roots[1] | 2, true);
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	little.rlim_max = before.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_AS, &little), 0);
+	assert_none(m, 0x400000, TLB_USER);
+	assert_true(fill(m, 0x400000, true, TLB_USER));
+	assert_true(fill(m, 0x400000, true, TLB_SUPERVISOR_AC));
+	assert_at(m, 0x400000, TLB_USER, WRITE, MIB(8) + PAGE_SIZE);
+	load_cr3(m, roots[0] | 1, true);
+	assert_none(m, 0x400000, TLB_USER);
+	assert_true(fill(m, 0x400000, true, TLB_USER));
+	assert_at(m, 0x400000, TLB_USER, WRITE, MIB(8));
+	check_tables(m);
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -878,6 +905,7 @@ int main(void)
 		TEST(test_code_pages),
 		TEST(test_budget),
 		TEST(test_memory_is_given_back),
+		TEST(test_table_is_taken_from_another_context),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,11 +63,14 @@ struct dbt_mmu {
 	void *private_state;
 };
 
+/* cpu->vm has its vcpu count and memory, ram is that of cpu->vm->mem. Reserves 512 GiB of address space a table: up to three
+ * a context and one more; where no more is to be had, contexts take each other's. -ENOMEM. */
 int dbt_mmu_init(struct dbt_mmu *mmu, struct cpu *cpu, struct dbt_ram *ram, unsigned contexts) must_check;
 void dbt_mmu_destroy(struct dbt_mmu *mmu);
 
 /* The table register for accesses with the rights `index` in the current context: centre + DBT_TABLE_BIAS. Makes the table
- * if it is not there yet (-ENOMEM shows as 0). */
+ * if it is not there yet (-ENOMEM shows as 0). Good until listener.switched() is called: another context's may be another
+ * then, even if it was asked for before. */
 uint64_t dbt_mmu_table(struct dbt_mmu *mmu, enum tlb_index index);
 
 enum dbt_fill {
@@ -85,7 +88,8 @@ int dbt_mmu_code_page(struct dbt_mmu *mmu, gva_t gva, bool user, gpa_t *gpa, boo
 /* Is there a valid entry for reading at gva with these rights right now? (tests, checks) */
 bool dbt_mmu_peek(struct dbt_mmu *mmu, gva_t gva, enum tlb_index index, uint64_t *addend);
 
-/* What system instructions do (SDM 3A 4.10.4). */
+/* What system instructions do (SDM 3A 4.10.4): what struct cpu_mmu_hooks is to call. Translated code does not call these, but
+ * cpu_set_cr3(), cpu_flush_page() and so on (cpu.h), which see to the interpreter's TLB too. */
 void dbt_mmu_write_cr3(struct dbt_mmu *mmu, uint64_t cr3, bool no_flush); /* cpu->s.cr3 is the new value already */
 void dbt_mmu_flush(struct dbt_mmu *mmu, bool global_too);   /* CR0, CR4, EFER changes, MOV CR3 without PCID */
 void dbt_mmu_flush_page(struct dbt_mmu *mmu, gva_t gva);    /* INVLPG: current PCID and global */
