@@ -873,6 +873,12 @@ static void test_table_is_taken_from_another_context(void **state)
 	assert_true(fill(m, 0x400000, true, TLB_USER));
 	assert_true(fill(m, 0x400000, true, TLB_SUPERVISOR_AC));
 	assert_at(m, 0x400000, TLB_USER, WRITE, MIB(8) + PAGE_SIZE);
+	/* The first context's two tables went there; the next one's comes from what was used longest ago of the others. */
+	load_cr3(m, roots[0] | 3, true);
+	assert_none(m, 0x400000, TLB_USER);
+	assert_true(fill(m, 0x400000, true, TLB_USER));
+	load_cr3(m, roots[1] | 2, true);
+	assert_at(m, 0x400000, TLB_USER, WRITE, MIB(8) + PAGE_SIZE);
 	load_cr3(m, roots[0] | 1, true);
 	assert_none(m, 0x400000, TLB_USER);
 	assert_true(fill(m, 0x400000, true, TLB_USER));
