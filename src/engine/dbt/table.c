@@ -29,11 +29,13 @@ _Static_assert(CHUNK_BYTES == PAGE_SIZE, "a chunk is what mprotect can change");
 struct dbt_table *dbt_table_create(uintptr_t nowhere, struct dbt_table_budget *budget)
 {
 	uint8_t *at = mmap(NULL, RESERVED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	uint8_t *entries = at + sizeof(struct books) + PAGE_SIZE;
-	struct books *books = (struct books *)at;
 
 	if (at == MAP_FAILED)
 		return NULL;
+
+	uint8_t *entries = at + sizeof(struct books) + PAGE_SIZE;
+	struct books *books = (struct books *)at;
+
 	if (mprotect(at, sizeof(*books), PROT_READ | PROT_WRITE) < 0 ||
 	    mprotect(entries - PAGE_SIZE, PAGE_SIZE, PROT_READ) < 0 ||
 	    mprotect(entries + TABLE_SIZE, PAGE_SIZE, PROT_READ) < 0) {
