@@ -18,6 +18,7 @@ union arch_state; /* arch/state.h */
 struct engine_ops {
 	const char *name;  /* "interp", "kvm" */
 	const char *about; /* one line for `ruse engines` */
+	bool shared_memory; /* guest RAM must be a shared mapping: the engine maps it again */
 
 	/* Can this host run it? 0, or -errno with one sentence in why (why and what would change it). */
 	int (*probe)(char *why, size_t why_size);

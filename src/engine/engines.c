@@ -1,9 +1,15 @@
 /* Which engines this build has. See core/engine.h. */
+#ifdef HAVE_DBT
+#include "engine/dbt/dbt_engine.h"
+#endif
 #include "engine/interp/interp.h"
 #include "engine/kvm/kvm.h"
 
 const struct engine_ops *const engines[] = {
 	&kvm_engine,
+#ifdef HAVE_DBT
+	&dbt_engine,
+#endif
 	&interp_engine,
 	NULL,
 };

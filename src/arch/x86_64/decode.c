@@ -147,6 +147,7 @@ static int decode_vex(struct decoding *d, uint8_t escape, uint8_t *opcode)
 	d->vex = true;
 	d->insn->prefixes |= X86_PFX_VEX;
 	d->insn->vl = d->l ? 32 : 16;
+	d->insn->vex_bytes = escape == 0xc4 ? 3 : 2;
 	if (!fetch_u8(d, opcode))
 		return X86_DECODE_MORE;
 	return MAP_V0F + map - 1;
@@ -419,6 +420,35 @@ static int decode_immediate(struct decoding *d, const struct operand_spec *spec,
 	return 0;
 }
 
+static uint8_t field_of(enum operand_where where)
+{
+	switch (where) {
+	case WHERE_RM_GPR:
+	case WHERE_RM_GPR_ONLY:
+	case WHERE_RM_MMX:
+	case WHERE_RM_VECTOR:
+	case WHERE_MEM:
+	case WHERE_STI: return X86_FIELD_RM;
+	case WHERE_REG_GPR:
+	case WHERE_SEG:
+	case WHERE_CR:
+	case WHERE_DR:
+	case WHERE_REG_MMX:
+	case WHERE_REG_VECTOR: return X86_FIELD_REG;
+	case WHERE_OPCODE_GPR: return X86_FIELD_OPCODE;
+	case WHERE_VVVV_GPR:
+	case WHERE_VVVV_VECTOR: return X86_FIELD_VVVV;
+	case WHERE_MOFFS: return X86_FIELD_MOFFS;
+	case WHERE_IMM:
+	case WHERE_SIMM:
+	case WHERE_IMM2:
+	case WHERE_REL:
+	case WHERE_FAR:
+	case WHERE_IS4_VECTOR: return X86_FIELD_IMM;
+	default: return X86_FIELD_NONE;
+	}
+}
+
 static int decode_operand(struct decoding *d, const struct operand_spec *spec, struct x86_operand *operand)
 {
 	struct x86_insn *insn = d->insn;
@@ -557,11 +587,13 @@ static int decode_row(struct decoding *d, const struct insn_row *row, bool modrm
 			return X86_DECODE_MORE;
 	}
 	apply_segment(d);
+	insn->imm_offset = (uint8_t)d->position;
 	for (unsigned i = 0; i < ARRAY_SIZE(row->operand) && row->operand[i]; i++) {
 		const uint8_t access = attr >> (ATTR_ACCESS_SHIFT + 2 * i) & 3;
 		int ret;
 
 		insn->operand[i].access = i < 3 && access ? access : X86_ACCESS_READ;
+		insn->operand[i].field = field_of((enum operand_where)x86_operand_specs[row->operand[i]].where);
 		ret = decode_operand(d, &x86_operand_specs[row->operand[i]], &insn->operand[i]);
 		if (ret)
 			return ret;
@@ -585,12 +617,17 @@ static int decode(struct decoding *d)
 
 	if (map < 0)
 		return map;
+	insn->map = (uint8_t)(map >= MAP_V0F ? map - MAP_V0F + 1 : map - MAP_1B);
+	insn->opcode_offset = (uint8_t)(d->position - 1);
 	entry = &x86_opcodes[map][insn->opcode];
 	/* 90 is NOP or PAUSE only for register rAX itself. */
 	if (map == MAP_1B && insn->opcode == 0x90 && d->rex_b)
 		entry = &x86_opcodes[MAP_1B][0x91];
-	if (entry->modrm && !fetch_u8(d, &insn->modrm))
-		return X86_DECODE_MORE;
+	if (entry->modrm) {
+		insn->modrm_offset = (uint8_t)d->position;
+		if (!fetch_u8(d, &insn->modrm))
+			return X86_DECODE_MORE;
+	}
 	row = select_row(d, entry);
 	if (!row)
 		return X86_DECODE_UD;

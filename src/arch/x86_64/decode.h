@@ -67,11 +67,23 @@ enum x86_operand_kind {
 
 enum { X86_ACCESS_READ = 1, X86_ACCESS_WRITE = 2 };
 
+/* Where an operand is encoded. */
+enum x86_field {
+	X86_FIELD_NONE,   /* nowhere: fixed by the opcode */
+	X86_FIELD_REG,    /* ModRM.reg */
+	X86_FIELD_RM,     /* ModRM.rm: register or memory */
+	X86_FIELD_VVVV,   /* VEX.vvvv */
+	X86_FIELD_OPCODE, /* the low three bits of the opcode */
+	X86_FIELD_IMM,    /* behind ModRM and displacement; IS4 registers too */
+	X86_FIELD_MOFFS,
+};
+
 struct x86_operand {
 	uint8_t kind;   /* enum x86_operand_kind */
 	uint8_t reg;
 	uint16_t size;  /* bytes; FXSAVE 512; XSAVE 0 (varies) */
 	uint8_t access;
+	uint8_t field;  /* enum x86_field */
 };
 
 #define X86_REG_NONE 0xff
@@ -112,6 +124,12 @@ struct x86_insn {
 	uint8_t opcode;    /* last opcode byte, for x87's FOP and traces */
 	uint8_t modrm;     /* 0 when there is none */
 	uint8_t feature;   /* enum x86_feature of this form, e.g. AVX2 for a YMM VPADDB; see x86_op_feature() */
+	/* Where the encoding's parts are, in bytes from its start; for whoever encodes the instruction anew. */
+	uint8_t map;           /* 0: one-byte opcodes, 1: 0F, 2: 0F38, 3: 0F3A */
+	uint8_t opcode_offset; /* of the last opcode byte */
+	uint8_t modrm_offset;  /* 0: there is none */
+	uint8_t vex_bytes;     /* of a VEX prefix: 2 or 3, else 0 */
+	uint8_t imm_offset;    /* of immediates and branch displacements; the length when there are none */
 	struct x86_operand operand[4];
 	struct x86_mem mem;
 	uint64_t imm;

@@ -42,22 +42,15 @@ static void interp_vm_destroy(struct vm *vm)
 	vm->engine_vm = NULL;
 }
 
-static void free_cpu(struct cpu *cpu)
+void cpu_destroy(struct cpu *cpu)
 {
-	if (!cpu)
-		return;
 	platform_free(cpu->blocks.arena);
 	platform_free(cpu->jump_cache);
 	platform_free(cpu->scratch);
-	platform_free(cpu);
 }
 
-static int interp_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
+int cpu_init(struct cpu *cpu, struct vcpu *vcpu)
 {
-	struct cpu *cpu = platform_alloc(sizeof(*cpu));
-
-	if (!cpu)
-		goto no_memory;
 	cpu->vcpu = vcpu;
 	cpu->vm = vcpu->vm;
 	cpu->shared = vcpu->vm->engine_vm;
@@ -68,25 +61,36 @@ static int interp_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	cpu->blocks.arena = platform_alloc(ARENA_SIZE);
 	cpu->jump_cache = platform_alloc(JUMP_CACHE_SIZE * sizeof(*cpu->jump_cache));
 	cpu->scratch = platform_alloc(sizeof(struct block) + 2 * sizeof(struct uop) + sizeof(struct x86_insn));
-	if (!cpu->blocks.arena || !cpu->jump_cache || !cpu->scratch)
-		goto no_memory;
+	if (!cpu->blocks.arena || !cpu->jump_cache || !cpu->scratch) {
+		cpu_destroy(cpu);
+		return -ENOMEM;
+	}
 	for (unsigned i = 0; i < TLB_SIZE; i++)
 		cpu->tlb[TLB_CHECKED][i] = (struct tlb_entry){.read_tag = TLB_NONE, .write_tag = TLB_NONE};
 	cpu_flush(cpu);
 	x86_state_reset(&cpu->s, vcpu->index == 0);
 	cpu_set_rflags(cpu, cpu->s.rflags);
+	return 0;
+}
+
+static int interp_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
+{
+	struct cpu *cpu = platform_alloc(sizeof(*cpu));
+
+	if (!cpu || cpu_init(cpu, vcpu) < 0) {
+		platform_free(cpu);
+		fmt_print(why, why_size, "no host memory for processor %u: free some or use fewer --cpus", vcpu->index);
+		return -ENOMEM;
+	}
 	vcpu->engine_vcpu = cpu;
 	return 0;
-
-no_memory:
-	free_cpu(cpu);
-	fmt_print(why, why_size, "no host memory for processor %u: free some or use fewer --cpus", vcpu->index);
-	return -ENOMEM;
 }
 
 static void interp_vcpu_destroy(struct vcpu *vcpu)
 {
-	free_cpu(vcpu->engine_vcpu);
+	if (vcpu->engine_vcpu)
+		cpu_destroy(vcpu->engine_vcpu);
+	platform_free(vcpu->engine_vcpu);
 	vcpu->engine_vcpu = NULL;
 }
 

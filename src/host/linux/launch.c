@@ -286,9 +286,10 @@ static int add_memory(struct launch *launch)
 {
 	struct board_ram ram[MEM_MAX_SLOTS];
 	unsigned count = launch->board->memory_map(launch->config, ram, ARRAY_SIZE(ram));
+	unsigned flags = GUEST_MEMORY_HUGE | (launch->engine->shared_memory ? GUEST_MEMORY_SHARED : 0);
 
 	for (unsigned i = 0; i < count; i++) {
-		int r = guest_memory_add(&launch->memory, &launch->vm->mem, ram[i].gpa, ram[i].size, GUEST_MEMORY_HUGE,
+		int r = guest_memory_add(&launch->memory, &launch->vm->mem, ram[i].gpa, ram[i].size, flags,
 					 launch->why, sizeof(launch->why));
 		if (r)
 			return r;

@@ -36,7 +36,8 @@ int guest_memory_add(struct guest_memory *memory, struct mem *mem, gpa_t gpa, ui
 		return fail(errno, size, why, why_size);
 	start = ((uintptr_t)base + GUARD + (GUARD - 1)) & ~(uintptr_t)(GUARD - 1);
 	ram = mmap((void *)start, size, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+		   (flags & GUEST_MEMORY_SHARED ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+		   -1, 0);
 	if (ram == MAP_FAILED) {
 		r = fail(errno, size, why, why_size);
 		goto unmap;

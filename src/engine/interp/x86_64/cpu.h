@@ -195,6 +195,9 @@ struct cpu {
 	_Atomic uint32_t flushes; /* VCPU_REQ_FLUSH requests done, for whoever waits */
 	uint32_t epoch;           /* bumped whenever a code mapping may have changed */
 	struct jump_cache_entry *jump_cache;
+	/* Executes guest code by other means, up to a boundary where requests are looked at (false) or to an instruction that
+	 * has to be interpreted (true). NULL: the interpreter alone. */
+	bool (*run_translated)(struct cpu *cpu);
 	struct block_cache blocks;
 	uint64_t instructions;
 
@@ -218,6 +221,11 @@ struct cpu {
 	uint64_t db_pending;       /* DR6 bits of a trap #DB due after this instruction */
 	struct block *scratch;     /* one-instruction block, not cached */
 };
+
+/* ---- life (engine.c) ---- */
+/* A zeroed struct cpu becomes vcpu's at power-on; vm->engine_vm is a struct interp_vm or begins with one. -ENOMEM. */
+int cpu_init(struct cpu *cpu, struct vcpu *vcpu) must_check;
+void cpu_destroy(struct cpu *cpu);
 
 /* ---- run loop (run.c) ---- */
 /* Ends the instruction and leaves the engine; cpu->exit is filled. Does not return. */

@@ -330,7 +330,10 @@ static void loop(struct cpu *cpu)
 			continue;
 		}
 		cpu->shadow_rip = ~0ull;
-		fast_run(cpu);
+		if (!cpu->run_translated)
+			fast_run(cpu);
+		else if (cpu->run_translated(cpu))
+			step(cpu);
 	}
 }
 

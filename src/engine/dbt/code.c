@@ -1,0 +1,599 @@
+/* The code cache of a vcpu: host code, the blocks it came from, and where branches between them go.
+ *
+ * Blocks are kept by (rip, gpa, key): their code has the guest's linear addresses in it, and belongs to the bytes of one
+ * physical page. Ways from block to block:
+ *   - within a page, jumps that are patched (links): wherever the page is mapped at this address, both are valid;
+ *   - across pages, through a slot of the context (slots): an address that a context's flush sets back to the slot's stub;
+ *   - indirect ones, through the context's jump cache, to an entry that checks rip;
+ *   - returns, through the side stack, which is emptied whenever mappings, rights or code change.
+ * A block whose page was written becomes stale: its first bytes are replaced by a jump that leaves, or to its successor.
+ */
+#include "engine/dbt/dbt.h"
+#include "engine/dbt/translate.h"
+#include "base/errno.h"
+#include "base/string.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define META_SIZE   MIB(16)
+#define TB_MAX      131072
+#define SLOT_HASH   (DBT_SLOTS_MAX * 2)
+#define STALE_SIZE  24
+
+static uint64_t mix(uint64_t value)
+{
+	return value * 0x9e3779b97f4a7c15ull;
+}
+
+static unsigned tb_hash(uint64_t rip, gpa_t gpa, uint32_t key)
+{
+	return (unsigned)(mix(rip ^ gpa << 20 ^ (uint64_t)key << 50) >> 48) & (DBT_TB_HASH - 1);
+}
+
+static unsigned page_hash(gpa_t gpa)
+{
+	return (unsigned)(mix(gpa >> PAGE_SHIFT) >> 40) & (DBT_PAGE_HASH - 1);
+}
+
+static void *reserve(size_t size)
+{
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+void *dbt_meta_alloc(struct dbt *d, size_t size)
+{
+	void *at = d->meta + d->meta_used;
+
+	size = (size + 7) & ~(size_t)7;
+	if (size > d->meta_size - d->meta_used)
+		return NULL;
+	d->meta_used += size;
+	return at;
+}
+
+/* ---- blocks ---- */
+
+static struct emitter emitter_at(struct dbt *d, size_t offset)
+{
+	return (struct emitter){.at = d->code_write + offset,
+				.end = d->code_write + d->code_size,
+				.run_delta = d->code_run - d->code_write};
+}
+
+struct tb *dbt_tb_find_host(struct dbt *d, const uint8_t *host)
+{
+	uint32_t offset = (uint32_t)(host - d->code_run), low = 0, high = d->tb_count;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+
+		if (d->tb_order[middle]->host <= offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (!low)
+		return NULL;
+
+	struct tb *tb = d->tb_order[low - 1];
+
+	return offset < tb->host + tb->host_size ? tb : NULL;
+}
+
+static struct code_page *page_find(struct dbt *d, gpa_t gpa)
+{
+	struct code_page *page = d->page_hash[page_hash(gpa)];
+
+	while (page && page->gpa != gpa)
+		page = page->next;
+	return page;
+}
+
+static struct code_page *page_get(struct dbt *d, gpa_t gpa)
+{
+	struct code_page *page = page_find(d, gpa);
+	unsigned hash = page_hash(gpa);
+
+	if (page)
+		return page;
+	page = dbt_meta_alloc(d, sizeof(*page));
+	if (!page)
+		return NULL;
+	*page = (struct code_page){.gpa = gpa, .next = d->page_hash[hash]};
+	d->page_hash[hash] = page;
+	return page;
+}
+
+/* The block's first bytes become a way out, to C or to its successor. */
+static void redirect(struct dbt *d, struct tb *tb, const struct tb *successor)
+{
+	struct emitter e = emitter_at(d, tb->host);
+
+	if (successor) {
+		emit_jmp(&e, tb_entry(d, successor));
+		return;
+	}
+	emit_mov_imm(&e, HOST_U, tb->rip);
+	emit_jmp(&e, d->exit_lookup);
+}
+
+static void tb_drop(struct dbt *d, struct tb *tb)
+{
+	if (tb->stale)
+		return;
+	tb->stale = true;
+	redirect(d, tb, NULL);
+	d->stats.invalidated++;
+}
+
+void dbt_page_drop_range(struct dbt *d, gpa_t gpa, unsigned len)
+{
+	struct code_page *page = page_find(d, gpa & PAGE_MASK);
+	bool any = false;
+
+	if (!page)
+		return;
+	for (struct tb *tb = page->tbs; tb; tb = tb->page_next) {
+		if (!tb->stale && tb->gpa < gpa + len && gpa < tb->gpa + tb->length) {
+			tb_drop(d, tb);
+			any = true;
+		}
+	}
+	if (any)
+		dbt_side_reset(d);
+}
+
+unsigned dbt_page_count_write(struct dbt *d, gpa_t page)
+{
+	struct code_page *code = page_find(d, page);
+
+	return code ? ++code->writes : 1;
+}
+
+void dbt_page_drop(struct dbt *d, gpa_t gpa)
+{
+	dbt_page_drop_range(d, gpa & PAGE_MASK, PAGE_SIZE);
+}
+
+static struct tb *tb_find(struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key, struct tb **stale)
+{
+	*stale = NULL;
+	for (struct tb *tb = d->tb_hash[tb_hash(rip, gpa, key)]; tb; tb = tb->hash_next) {
+		if (tb->rip != rip || tb->gpa != gpa || tb->key != key)
+			continue;
+		if (!tb->stale)
+			return tb;
+		if (!*stale)
+			*stale = tb; /* the latest: hash chains grow at the front */
+	}
+	return NULL;
+}
+
+static bool tb_insert(struct dbt *d, struct tb *tb)
+{
+	struct code_page *page = page_get(d, tb->gpa & PAGE_MASK);
+	unsigned hash = tb_hash(tb->rip, tb->gpa, tb->key);
+
+	if (!page || d->tb_count == d->tb_max)
+		return false;
+	tb->hash_next = d->tb_hash[hash];
+	d->tb_hash[hash] = tb;
+	tb->page_next = page->tbs;
+	page->tbs = tb;
+	page->writes = 0;
+	d->tb_order[d->tb_count++] = tb;
+	return true;
+}
+
+static bool room_for_block(const struct dbt *d)
+{
+	return d->code_size - d->code_used > 2 * TB_MAX_HOST && d->tb_count < d->tb_max - 1 &&
+	       d->meta_size - d->meta_used > 65536 && d->link_count < DBT_LINKS_MAX - TB_MAX_EXITS &&
+	       d->slot_kinds[0].count < DBT_SLOTS_MAX - TB_MAX_EXITS && d->slot_kinds[1].count < DBT_SLOTS_MAX - TB_MAX_EXITS;
+}
+
+struct tb *dbt_tb_get(struct dbt *d)
+{
+	struct cpu *cpu = &d->cpu;
+	uint64_t rip = cpu->s.rip;
+	struct tb *tb, *stale;
+	uint8_t *page;
+	gpa_t gpa = cpu_code_page(cpu, rip, &page) | (rip & ~PAGE_MASK);
+
+	if (!page)
+		return NULL;
+	tb = tb_find(d, rip, gpa, cpu->key, &stale);
+	if (tb)
+		return tb;
+	if (!room_for_block(d)) {
+		dbt_code_flush(d);
+		stale = NULL;
+	}
+	code_page_mark(cpu, gpa & PAGE_MASK);
+	tb = dbt_translate(d, rip, gpa, page);
+	if (!tb || !tb_insert(d, tb))
+		return NULL;
+	if (stale)
+		redirect(d, stale, tb);
+	return tb;
+}
+
+uint8_t *dbt_tb_indirect_entry(struct dbt *d, struct tb *tb)
+{
+	struct emitter e = emitter_at(d, d->code_used);
+	uint8_t *meant;
+
+	if (tb->indirect)
+		return d->code_run + tb->indirect;
+	if (d->code_size - d->code_used < 64)
+		return NULL;
+	tb->indirect = (uint32_t)d->code_used;
+	emit_mov_imm(&e, HOST_T, 0 - tb->rip);
+	emit_lea(&e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1}, 8);
+	meant = emit_jrcxz(&e);
+	emit_jmp(&e, d->exit_indirect);
+	emit_patch_short(&e, meant);
+	emit_jmp(&e, tb_entry(d, tb));
+	d->code_used = (size_t)(e.at - d->code_write + 15) & ~(size_t)15;
+	return d->code_run + tb->indirect;
+}
+
+/* ---- links ---- */
+
+uint32_t dbt_link_new(struct dbt *d, uint64_t target)
+{
+	if (d->link_count == DBT_LINKS_MAX)
+		return ~0u;
+	d->links[d->link_count].target = target;
+	return d->link_count++;
+}
+
+void dbt_link_resolve(struct dbt *d, uint32_t link, struct tb *tb)
+{
+	uint8_t *jump;
+	int32_t relative;
+	struct tb *from;
+
+	if (link >= d->link_count || d->links[link].target != tb->rip)
+		return;
+	/* What was written over a stale block stays; and the page is the block's own. */
+	from = dbt_tb_find_host(d, d->code_run + d->links[link].jump);
+	if (!from || from->stale || from->gpa >> PAGE_SHIFT != tb->gpa >> PAGE_SHIFT || from->key != tb->key)
+		return;
+	jump = d->code_write + d->links[link].jump;
+	relative = (int32_t)((int64_t)tb->host - (int64_t)(d->links[link].jump + 4));
+	memcpy(jump, &relative, sizeof(relative));
+}
+
+/* ---- slots ---- */
+
+static uint32_t *slot_hash(struct dbt_slots *kind, uint64_t target)
+{
+	uint32_t at = (uint32_t)(mix(target) >> 40) & (SLOT_HASH - 1);
+
+	while (kind->hash[at] && kind->slots[kind->hash[at] - 1].target != target)
+		at = (at + 1) & (SLOT_HASH - 1);
+	return &kind->hash[at];
+}
+
+uint32_t dbt_slot_get(struct dbt *d, uint64_t target, bool user)
+{
+	struct dbt_slots *kind = &d->slot_kinds[user];
+	uint32_t *hashed = slot_hash(kind, target);
+
+	if (!*hashed) {
+		if (kind->count == DBT_SLOTS_MAX)
+			return ~0u;
+		kind->slots[kind->count] = (struct dbt_slot){.target = target};
+		*hashed = ++kind->count;
+	}
+	return *hashed - 1;
+}
+
+/* Slots made since the last time get their stubs and the default in all contexts. */
+static void slots_complete(struct dbt *d, bool user)
+{
+	struct dbt_slots *kind = &d->slot_kinds[user];
+	unsigned contexts = user ? d->mmu.context_count : 1;
+
+	for (uint32_t i = kind->count; i-- > 0 && !kind->slots[i].stub;) {
+		struct emitter e = emitter_at(d, d->code_used);
+
+		kind->slots[i].stub = (uint32_t)d->code_used;
+		emit_mov_imm(&e, HOST_U, kind->slots[i].target);
+		emit_mov_imm(&e, HOST_T, i);
+		emit_jmp(&e, d->exit_slot);
+		d->code_used = (size_t)(e.at - d->code_write);
+		for (unsigned n = 0; n < contexts; n++) {
+			struct dbt_targets *targets = user ? &d->targets[n] : &d->kernel;
+
+			targets->slots[i] = (uintptr_t)d->code_run + kind->slots[i].stub;
+		}
+	}
+	d->code_used = (d->code_used + 15) & ~(size_t)15;
+}
+
+static struct dbt_targets *targets_now(struct dbt *d, bool user)
+{
+	return user ? &d->targets[d->mmu.current - d->mmu.contexts] : &d->kernel;
+}
+
+static unsigned code_page_bit(gva_t page)
+{
+	return (unsigned)(mix(page >> PAGE_SHIFT) >> 48);
+}
+
+/* A slot or jump cache is about to lead to this block. */
+static void note_target(struct dbt *d, const struct tb *tb)
+{
+	unsigned bit = code_page_bit(tb->rip);
+	gpa_t gpa;
+	bool global;
+
+	d->code_pages[bit >> 6] |= 1ull << (bit & 63);
+	if (d->cpu.cpl != 3 && (dbt_mmu_code_page(&d->mmu, tb->rip, false, &gpa, &global) < 0 || !global))
+		d->kernel_nonglobal = true;
+}
+
+void dbt_slot_resolve(struct dbt *d, uint32_t slot, struct tb *tb)
+{
+	bool user = d->cpu.cpl == 3;
+
+	if (slot >= d->slot_kinds[user].count || d->slot_kinds[user].slots[slot].target != tb->rip)
+		return;
+	note_target(d, tb);
+	targets_now(d, user)->slots[slot] = (uintptr_t)tb_entry(d, tb);
+	targets_now(d, user)->filled_slots++;
+}
+
+void dbt_jump_resolve(struct dbt *d, struct tb *tb)
+{
+	struct dbt_targets *targets = targets_now(d, d->cpu.cpl == 3);
+	uint8_t *entry = dbt_tb_indirect_entry(d, tb);
+	uint16_t at = (uint16_t)tb->rip;
+
+	if (!entry)
+		return;
+	note_target(d, tb);
+	if (targets->jumps[at] == (uintptr_t)d->exit_indirect) {
+		if (targets->used_count < ARRAY_SIZE(targets->used))
+			targets->used[targets->used_count] = at;
+		if (targets->used_count <= ARRAY_SIZE(targets->used))
+			targets->used_count++;
+	}
+	targets->jumps[at] = (uintptr_t)entry;
+}
+
+void dbt_targets_flush(struct dbt *d, struct dbt_targets *targets, bool user)
+{
+	struct dbt_slots *kind = &d->slot_kinds[user];
+
+	if (targets->filled_slots) {
+		for (uint32_t i = 0; i < kind->count; i++)
+			targets->slots[i] = (uintptr_t)d->code_run + kind->slots[i].stub;
+		targets->filled_slots = 0;
+	}
+	if (targets->used_count <= ARRAY_SIZE(targets->used)) {
+		for (uint32_t i = 0; i < targets->used_count; i++)
+			targets->jumps[targets->used[i]] = (uintptr_t)d->exit_indirect;
+	} else {
+		/* Private copies of the template's pages: back to the template. */
+		madvise(targets->jumps, DBT_JUMPS * 8, MADV_DONTNEED);
+	}
+	targets->used_count = 0;
+}
+
+/* ---- what is in force ---- */
+
+void dbt_side_reset(struct dbt *d)
+{
+	d->side_sp = d->side_base;
+}
+
+void dbt_select(struct dbt *d)
+{
+	struct dbt_targets *targets = targets_now(d, d->cpu.cpl == 3);
+
+	slots_complete(d, false);
+	slots_complete(d, true);
+	d->slots_now = (uintptr_t)targets->slots;
+	d->jumps_now = (uintptr_t)targets->jumps >> 3;
+	d->table_now = dbt_mmu_table(&d->mmu, d->cpu.rights);
+}
+
+/* ---- mappings that change ---- */
+
+static void on_switched(void *ctx)
+{
+	struct dbt *d = ctx;
+
+	if (!d->kernel_nonglobal)
+		return;
+	d->kernel_nonglobal = false;
+	dbt_targets_flush(d, &d->kernel, false);
+	dbt_side_reset(d);
+}
+
+static void on_dropped(void *ctx, struct dbt_context *context, gva_t page)
+{
+	struct dbt *d = ctx;
+
+	if (page != ~0ull) {
+		unsigned bit = code_page_bit(page);
+
+		if (!(d->code_pages[bit >> 6] >> (bit & 63) & 1))
+			return;
+	}
+	dbt_side_reset(d);
+	if (!context || d->kernel_nonglobal || page != ~0ull)
+		dbt_targets_flush(d, &d->kernel, false);
+	for (unsigned i = 0; i < d->mmu.context_count; i++) {
+		if (!context || context == &d->mmu.contexts[i])
+			dbt_targets_flush(d, &d->targets[i], true);
+	}
+}
+
+const struct dbt_mmu_listener dbt_code_listener = {.switched = on_switched, .dropped = on_dropped};
+
+/* ---- life ---- */
+
+void dbt_code_flush(struct dbt *d)
+{
+	memset(d->tb_hash, 0, DBT_TB_HASH * sizeof(*d->tb_hash));
+	memset(d->page_hash, 0, DBT_PAGE_HASH * sizeof(*d->page_hash));
+	d->tb_count = d->link_count = 0;
+	d->meta_used = 0;
+	d->code_used = d->code_start;
+	for (unsigned user = 0; user < 2; user++) {
+		memset(d->slot_kinds[user].hash, 0, SLOT_HASH * sizeof(uint32_t));
+		d->slot_kinds[user].count = 0;
+	}
+	d->kernel.used_count = ARRAY_SIZE(d->kernel.used) + 1;
+	d->kernel.filled_slots = 0;
+	dbt_targets_flush(d, &d->kernel, false);
+	for (unsigned i = 0; i < d->mmu.context_count; i++) {
+		d->targets[i].used_count = ARRAY_SIZE(d->kernel.used) + 1;
+		d->targets[i].filled_slots = 0;
+		dbt_targets_flush(d, &d->targets[i], true);
+	}
+	dbt_side_reset(d);
+	d->stats.cache_flushes++;
+}
+
+/* The jump caches begin as private copies of one file of exits. */
+static int jump_template(struct dbt *d)
+{
+	static const size_t size = DBT_JUMPS * 8;
+	int fd = memfd_create("ruse-dbt-jumps", MFD_CLOEXEC);
+	uint64_t *words;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size) < 0)
+		goto fail;
+	words = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (words == MAP_FAILED)
+		goto fail;
+	for (size_t i = 0; i < DBT_JUMPS; i++)
+		words[i] = (uintptr_t)d->exit_indirect;
+	munmap(words, size);
+	return fd;
+fail:
+	close(fd);
+	return -ENOMEM;
+}
+
+static int targets_init(struct dbt_targets *targets, int template)
+{
+	static const size_t size = DBT_JUMPS * 8;
+	uint8_t *area = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *aligned;
+
+	targets->slots = reserve(DBT_SLOTS_MAX * 8);
+	if (area == MAP_FAILED || !targets->slots)
+		return -ENOMEM;
+	targets->jumps_area = area;
+	/* The index replaces the low 16 bits of address / 8. */
+	aligned = (uint8_t *)(((uintptr_t)area + size - 1) & ~(uintptr_t)(size - 1));
+	targets->jumps = mmap(aligned, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, template, 0);
+	return targets->jumps == MAP_FAILED ? -ENOMEM : 0;
+}
+
+static int map_code(struct dbt *d, size_t size)
+{
+	int fd = memfd_create("ruse-dbt-code", MFD_CLOEXEC);
+	int r = -ENOMEM;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size) == 0) {
+		d->code_run = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+		d->code_write = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (d->code_run != MAP_FAILED && d->code_write != MAP_FAILED)
+			r = 0;
+	}
+	close(fd);
+	d->code_size = size;
+	return r;
+}
+
+int dbt_code_init(struct dbt *d, size_t code_size)
+{
+	struct emitter e;
+	int r, template;
+
+	r = map_code(d, code_size);
+	if (r < 0)
+		return r;
+	e = emitter_at(d, 0);
+	dbt_stubs_emit(d, &e);
+	d->code_used = d->code_start = (size_t)(e.at - d->code_write + 63) & ~(size_t)63;
+	d->meta_size = META_SIZE;
+	d->meta = reserve(META_SIZE);
+	d->tb_max = TB_MAX;
+	d->tb_order = reserve(TB_MAX * sizeof(*d->tb_order));
+	d->tb_hash = reserve(DBT_TB_HASH * sizeof(*d->tb_hash));
+	d->page_hash = reserve(DBT_PAGE_HASH * sizeof(*d->page_hash));
+	d->links = reserve(DBT_LINKS_MAX * sizeof(*d->links));
+	for (unsigned user = 0; user < 2; user++) {
+		d->slot_kinds[user].slots = reserve(DBT_SLOTS_MAX * sizeof(struct dbt_slot));
+		d->slot_kinds[user].hash = reserve(SLOT_HASH * sizeof(uint32_t));
+		if (!d->slot_kinds[user].slots || !d->slot_kinds[user].hash)
+			return -ENOMEM;
+	}
+	d->side_stack = mmap(NULL, DBT_SIDE_STACK + 2 * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	d->targets = calloc(DBT_CONTEXTS_MAX, sizeof(*d->targets));
+	if (!d->meta || !d->tb_order || !d->tb_hash || !d->page_hash || !d->links || d->side_stack == MAP_FAILED ||
+	    !d->targets)
+		return -ENOMEM;
+	if (mprotect(d->side_stack + PAGE_SIZE, DBT_SIDE_STACK, PROT_READ | PROT_WRITE) < 0)
+		return -ENOMEM;
+	/* The bottom of the side stack: a return with nothing on it. */
+	d->side_base = (uintptr_t)d->side_stack + PAGE_SIZE + DBT_SIDE_STACK - 64;
+	*(uint64_t *)d->side_base = (uintptr_t)d->return_underflow;
+	dbt_side_reset(d);
+	template = jump_template(d);
+	if (template < 0)
+		return template;
+	r = targets_init(&d->kernel, template);
+	for (unsigned i = 0; r == 0 && i < d->mmu.context_count; i++)
+		r = targets_init(&d->targets[i], template);
+	close(template);
+	return r;
+}
+
+static void unmap(void *at, size_t size)
+{
+	if (at && at != MAP_FAILED)
+		munmap(at, size);
+}
+
+static void targets_destroy(struct dbt_targets *targets)
+{
+	unmap(targets->slots, DBT_SLOTS_MAX * 8);
+	unmap(targets->jumps_area, 2 * DBT_JUMPS * 8);
+}
+
+void dbt_code_destroy(struct dbt *d)
+{
+	unmap(d->code_run, d->code_size);
+	unmap(d->code_write, d->code_size);
+	unmap(d->meta, META_SIZE);
+	unmap(d->tb_order, TB_MAX * sizeof(*d->tb_order));
+	unmap(d->tb_hash, DBT_TB_HASH * sizeof(*d->tb_hash));
+	unmap(d->page_hash, DBT_PAGE_HASH * sizeof(*d->page_hash));
+	unmap(d->links, DBT_LINKS_MAX * sizeof(*d->links));
+	for (unsigned user = 0; user < 2; user++) {
+		unmap(d->slot_kinds[user].slots, DBT_SLOTS_MAX * sizeof(struct dbt_slot));
+		unmap(d->slot_kinds[user].hash, SLOT_HASH * sizeof(uint32_t));
+	}
+	unmap(d->side_stack, DBT_SIDE_STACK + 2 * PAGE_SIZE);
+	targets_destroy(&d->kernel);
+	for (unsigned i = 0; d->targets && i < DBT_CONTEXTS_MAX; i++)
+		targets_destroy(&d->targets[i]);
+	free(d->targets);
+}

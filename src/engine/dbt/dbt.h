@@ -1,0 +1,242 @@
+/* The translator's vcpu.
+ *
+ * struct dbt begins with the interpreter's struct cpu, which stays the state of record: translated code is entered with
+ * it and leaves to it, and whatever is not translated is one step of the interpreter.
+ *
+ * In translated code
+ *   GS base        struct dbt (cpu.s.gpr[] of registers that have no host register; links; flags bytes)
+ *   RSP            the side stack: host return addresses of translated calls
+ *   R10            the flat table in force (mmu.h)
+ *   R11            `u`: an addend, or the target of an indirect branch
+ *   RCX            `t`: a scratch register
+ *   the others     guest registers, see guest_to_host[]
+ *   EFLAGS         the guest's status flags and DF
+ *   XMM/YMM, MXCSR the guest's; x87 too while x87_loaded
+ */
+#ifndef ENGINE_DBT_DBT_H
+#define ENGINE_DBT_DBT_H
+
+#include "base/lock.h"
+#include "engine/dbt/emit.h"
+#include "engine/dbt/mmu.h"
+#include "engine/interp/x86_64/cpu.h"
+
+#define HOST_T     HOST_RCX
+#define HOST_U     HOST_R11
+#define HOST_TABLE HOST_R10
+
+/* Why translated code returned to C. */
+enum dbt_exit {
+	DBT_EXIT_LOOKUP,   /* find the code of rip */
+	DBT_EXIT_LINK,     /* the same; then patch link number `exit_arg` */
+	DBT_EXIT_SLOT,     /* the same; then fill slot `exit_arg` of the context */
+	DBT_EXIT_INDIRECT, /* the same; then enter it in the jump cache */
+	DBT_EXIT_STEP,     /* the interpreter executes the instruction at rip */
+	DBT_EXIT_KICK,     /* requests are to be looked at; rip is a boundary */
+	DBT_EXIT_X87,      /* load the x87 state, then go on at rip */
+};
+
+/* One guest instruction in a translation: where its host code begins, and how far it may be taken back. */
+struct tb_insn {
+	uint16_t host;   /* offset from tb->host */
+	uint16_t commit; /* offset of the first host instruction that changes guest state */
+	uint16_t guest;  /* offset from tb->rip */
+	uint8_t flags;   /* TB_INSN_* */
+};
+#define TB_INSN_U_LIVE  1u /* at its memory access `u` is the page's addend: a fault may replace it and go on */
+#define TB_INSN_RESTART 2u /* from anywhere up to `commit` it may be started again at `host` */
+
+struct tb {
+	uint64_t rip;
+	gpa_t gpa;
+	uint32_t key;
+	uint16_t length, count;
+	uint32_t host, host_size; /* offset of the code in the cache */
+	uint32_t indirect;        /* offset of the checked entry for indirect branches; 0: not made yet */
+	bool stale;
+	uint8_t faults;           /* that had to be interpreted */
+	struct tb *hash_next, *page_next;
+	struct tb_insn *insns;    /* count of them */
+};
+
+/* A direct branch within a page: a jump in the code that first leads to its stub. */
+struct dbt_link {
+	uint64_t target;
+	uint32_t jump;  /* offset in the cache of the displacement of a rel32 */
+};
+
+#define DBT_TB_HASH    65536
+#define DBT_PAGE_HASH  16384
+#define DBT_LINKS_MAX  262144
+#define DBT_SLOTS_MAX  65536
+#define DBT_SIDE_STACK 65536
+#define DBT_JUMPS      65536 /* entries of a jump cache: the low 16 bits of rip */
+
+/* TBs of one guest page. */
+struct code_page {
+	gpa_t gpa;
+	struct tb *tbs;
+	struct code_page *next;
+	uint32_t writes;   /* that hit it while it was marked */
+};
+
+/* What belongs to a context and a privilege level: where indirect and page-crossing branches go. */
+struct dbt_targets {
+	uint64_t *slots;     /* host addresses, by slot number */
+	uint64_t *jumps;     /* DBT_JUMPS host addresses, by the low bits of rip */
+	void *jumps_area;
+	uint16_t used[1024]; /* entries of jumps that were filled since the last flush */
+	uint32_t used_count; /* 1025: too many to remember */
+	uint32_t filled_slots;
+};
+
+struct dbt_slot {
+	uint64_t target;
+	uint32_t stub; /* offset: leaves with this slot's number */
+};
+
+/* A kind of code whose slots are numbered together: kernel and user. */
+struct dbt_slots {
+	struct dbt_slot *slots;
+	uint32_t count;
+	uint32_t *hash; /* by target; slot number + 1 */
+};
+
+/* Writes to pages of translated code by anybody, for the vcpus to see: gpa << 12 | length, 0 for the whole page. */
+#define DBT_WRITES 1024
+struct dbt_writes {
+	struct lock lock; /* of who adds */
+	_Atomic uint32_t head;
+	_Atomic uint64_t ring[DBT_WRITES];
+};
+
+struct dbt_vm {
+	struct interp_vm interp; /* first */
+	struct vm *vm;
+	struct dbt_ram *ram;
+	struct lock marking; /* a page's bit and its protection change together */
+	struct dbt_writes writes;
+};
+
+struct dbt_stats {
+	uint64_t translations, translated_insns, invalidated, cache_flushes;
+	uint64_t exits[8];
+	uint64_t faults, fault_fills, fault_steps, fault_kicks;
+	uint64_t step_faults[X86_OP_COUNT];
+	uint64_t steps[X86_OP_COUNT]; /* interpreted instructions by operation */
+};
+
+struct dbt {
+	struct cpu cpu; /* first: GS offsets and casts */
+
+	/* read and written by translated code */
+	uint64_t jump_to, c_sp, side_sp, side_base;
+	uint64_t table[TLB_COUNT];
+	uint64_t table_now;
+	uint64_t kicked;       /* a kick has not been looked at */
+	uint64_t guest_df;
+	uint64_t slots_now;    /* address of the slots of the current privilege and context */
+	uint64_t jumps_now;    /* the jump cache's address >> 3 */
+	uint64_t x87_unloaded; /* the x87 state is in cpu.s.fpu, not in the host's registers */
+	uint64_t branch_target; /* of a call through memory, while its return address is pushed */
+	uint32_t exit_reason, exit_arg;
+	uint32_t host_mxcsr, pad;
+	uint16_t flags_word;   /* AL = OF, AH = LAHF's byte */
+
+	struct dbt_vm *shared;
+	struct dbt_mmu mmu;
+
+	/* the code cache */
+	uint8_t *code_run, *code_write; /* the executable and the writable alias */
+	size_t code_size, code_used, code_start; /* code_start: behind the stubs */
+	uint8_t *meta;                  /* arena of struct tb, tb_insn, code_page */
+	size_t meta_size, meta_used;
+	struct tb **tb_hash;
+	struct code_page **page_hash;
+	struct tb **tb_order; /* by host address, for finding the TB of a host pc */
+	uint32_t tb_count, tb_max;
+	struct dbt_link *links;
+	uint32_t link_count;
+	struct dbt_slots slot_kinds[2]; /* kernel, user */
+	struct dbt_targets kernel;      /* supervisor code: one for all contexts */
+	struct dbt_targets *targets;    /* user code: one a context */
+	bool kernel_nonglobal;          /* kernel targets filled in this context lie on pages that are not global */
+	uint64_t code_pages[1024];      /* hashed set of linear pages that slots and jump caches lead to */
+	uint8_t *side_stack;
+
+	/* addresses of stubs */
+	uint8_t *enter, *enter_window, *enter_window_end;
+	uint8_t *exit_lookup, *exit_link, *exit_slot, *exit_indirect, *exit_step, *exit_kick, *exit_x87, *return_underflow, *return_miss, *stubs_end;
+
+	uint32_t writes_seen;
+	uint32_t side_owner;
+	struct dbt_stats stats;
+	uint64_t last_fs;
+	int thread_id;
+	void *signal_stack;
+	_Atomic bool thread_known;
+	_Alignas(64) uint8_t fxsave[512];
+};
+
+#define DBT_OFFSET(field) offsetof(struct dbt, field)
+
+/* -- code.c: the cache -- */
+int dbt_code_init(struct dbt *d, size_t code_size);
+void dbt_code_destroy(struct dbt *d);
+void dbt_code_flush(struct dbt *d);
+/* The translation at the current rip (cpu.s.rip, cpu.key), made if need be. NULL: this instruction must be interpreted.
+ * May raise a guest fault (longjmp) for the instruction fetch. */
+struct tb *dbt_tb_get(struct dbt *d);
+struct tb *dbt_tb_find_host(struct dbt *d, const uint8_t *host);
+void dbt_page_drop(struct dbt *d, gpa_t gpa);
+/* Counts a write to a page of code; how many since it was last translated. */
+unsigned dbt_page_count_write(struct dbt *d, gpa_t page);
+void dbt_page_drop_range(struct dbt *d, gpa_t gpa, unsigned len);
+void *dbt_meta_alloc(struct dbt *d, size_t size); /* NULL: the arena is full */
+static inline uint8_t *tb_entry(const struct dbt *d, const struct tb *tb)
+{
+	return d->code_run + tb->host;
+}
+uint8_t *dbt_tb_indirect_entry(struct dbt *d, struct tb *tb);
+uint32_t dbt_link_new(struct dbt *d, uint64_t target); /* ~0: full */
+void dbt_link_resolve(struct dbt *d, uint32_t link, struct tb *tb);
+uint32_t dbt_slot_get(struct dbt *d, uint64_t target, bool user); /* number; ~0: full */
+void dbt_slot_resolve(struct dbt *d, uint32_t slot, struct tb *tb);
+void dbt_jump_resolve(struct dbt *d, struct tb *tb);
+/* The context, the privilege level or both are others now: sets slots_now, jumps_now, table_now and the side stack. */
+void dbt_select(struct dbt *d);
+void dbt_targets_flush(struct dbt *d, struct dbt_targets *targets, bool user);
+void dbt_side_reset(struct dbt *d);
+
+extern const struct dbt_mmu_listener dbt_code_listener; /* ctx to be set */
+
+/* -- stubs.c -- */
+void dbt_stubs_emit(struct dbt *d, struct emitter *e);
+
+/* -- translate.c -- */
+struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page);
+
+/* -- fault.c -- */
+int dbt_signals_init(void);
+int dbt_thread_init(struct dbt *d); /* on the vcpu thread */
+void dbt_thread_exit(struct dbt *d);
+int dbt_kick_signal(void);
+
+/* -- writes.c -- */
+extern const struct cpu_mmu_hooks dbt_mmu_hooks;
+/* [gpa, gpa+len) was written by somebody who is not a vcpu (mem.written). */
+void dbt_memory_written(void *vm, gpa_t gpa, uint64_t len);
+/* Drops what others' writes have made stale. Own thread. */
+void dbt_see_writes(struct dbt *d);
+
+/* -- run.c -- */
+bool dbt_run(struct cpu *cpu);
+void dbt_x87_store(struct dbt *d);
+void dbt_x87_load(struct dbt *d);
+
+static inline struct dbt *dbt_of(struct cpu *cpu)
+{
+	return (struct dbt *)cpu;
+}
+
+#endif

@@ -1,0 +1,211 @@
+/* The `dbt` engine: binary translation of x86-64 guests on x86-64 hosts, beside the interpreter.
+ *
+ * Needs neither /dev/kvm nor privilege: a process that may map memory executable before the sandbox closes.
+ */
+#include "arch/state.h"
+#include "base/errno.h"
+#include "base/fmt.h"
+#include "core/platform.h"
+#include "engine/dbt/dbt.h"
+#include "engine/dbt/dbt_engine.h"
+#include "engine/dbt/host_cpu.h"
+#include "engine/interp/interp.h"
+#include "engine/interp/x86_64/run.h"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define CODE_SIZE MIB(32)
+/* Linear address space that all tables of a VM may take: what a host of 47 bits has, less some. */
+#define TABLE_CONTEXTS 96
+
+static int dbt_probe(char *why, size_t why_size)
+{
+	if (!dbt_host_has(X86_FEATURE_BMI2)) {
+		fmt_print(why, why_size, "this processor has no BMI2 instructions, which translated code needs: use the interp "
+					 "engine");
+		return -ENOSYS;
+	}
+	return 0;
+}
+
+static int dbt_vm_init(struct vm *vm, char *why, size_t why_size)
+{
+	struct dbt_vm *shared = platform_alloc(sizeof(*shared));
+	int r;
+
+	if (!shared) {
+		fmt_print(why, why_size, "no host memory for the translator: free some or stop another VM");
+		return -ENOMEM;
+	}
+	sem_fill_table(shared->interp.functions);
+	shared->vm = vm;
+	r = dbt_ram_create(&vm->mem, &shared->ram, why, why_size);
+	if (r < 0) {
+		platform_free(shared);
+		return r;
+	}
+	vm->engine_vm = shared;
+	vm->mem.written = dbt_memory_written;
+	vm->mem.written_ctx = shared;
+	return 0;
+}
+
+static void dbt_vm_destroy(struct vm *vm)
+{
+	struct dbt_vm *shared = vm->engine_vm;
+
+	vm->mem.written = NULL;
+	dbt_ram_destroy(shared->ram);
+	platform_free(shared);
+	vm->engine_vm = NULL;
+}
+
+static uint32_t host_mxcsr(void)
+{
+	uint32_t value;
+
+	__asm__ volatile("stmxcsr %0" : "=m"(value));
+	return value;
+}
+
+/* GS-relative offsets reach two pages of it from every thread: page-aligned, zeroed. */
+static struct dbt *alloc_dbt(void)
+{
+	void *at = mmap(NULL, sizeof(struct dbt), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+static unsigned contexts_of(const struct vm *vm)
+{
+	unsigned contexts = TABLE_CONTEXTS / vm->vcpu_count;
+
+	return contexts > DBT_CONTEXTS_MAX ? DBT_CONTEXTS_MAX : contexts ? contexts : 1;
+}
+
+static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
+{
+	struct dbt *d = alloc_dbt();
+	int r = -ENOMEM;
+
+	if (!d)
+		goto fail;
+	d->shared = vcpu->vm->engine_vm;
+	d->host_mxcsr = host_mxcsr();
+	d->x87_unloaded = 1;
+	d->side_owner = ~0u;
+	d->writes_seen = atomic_load(&d->shared->writes.head);
+	r = cpu_init(&d->cpu, vcpu);
+	if (r < 0)
+		goto fail_unmap;
+	r = dbt_mmu_init(&d->mmu, &d->cpu, d->shared->ram, contexts_of(vcpu->vm));
+	if (r < 0)
+		goto fail_cpu;
+	r = dbt_code_init(d, CODE_SIZE);
+	if (r < 0)
+		goto fail_code;
+	r = dbt_signals_init();
+	if (r < 0)
+		goto fail_code;
+	r = dbt_thread_init(d);
+	if (r < 0)
+		goto fail_code;
+	d->mmu.listener = dbt_code_listener;
+	d->mmu.listener.ctx = d;
+	d->cpu.mmu_hooks = &dbt_mmu_hooks;
+	d->cpu.mmu_hooks_ctx = d;
+	d->cpu.run_translated = dbt_run;
+	vcpu->engine_vcpu = d;
+	return 0;
+
+fail_code:
+	dbt_code_destroy(d);
+	dbt_mmu_destroy(&d->mmu);
+fail_cpu:
+	cpu_destroy(&d->cpu);
+fail_unmap:
+	munmap(d, sizeof(*d));
+fail:
+	fmt_print(why, why_size, "cannot prepare processor %u for translation (error %d): free memory, use fewer --cpus, or "
+				 "choose --engine interp", vcpu->index, -r);
+	return r;
+}
+
+static void dbt_vcpu_destroy(struct vcpu *vcpu)
+{
+	struct dbt *d = vcpu->engine_vcpu;
+
+	if (getenv("RUSE_DBT_STATS")) {
+		fprintf(stderr, "tb %lu insns %lu inval %lu cflush %lu faults %lu fills %lu fsteps %lu kicks %lu\n", d->stats.translations, d->stats.translated_insns, d->stats.invalidated, d->stats.cache_flushes, d->stats.faults, d->stats.fault_fills, d->stats.fault_steps, d->stats.fault_kicks);
+		fprintf(stderr, "mmu fills %lu entries %lu commits %lu switches %lu flushes %lu page_flushes %lu\n", d->mmu.fills, d->mmu.filled_entries, d->mmu.commits, d->mmu.switches, d->mmu.flushes, d->mmu.page_flushes);
+		for (int i = 0; i < 8; i++) fprintf(stderr, "exit %d %lu\n", i, d->stats.exits[i]);
+		for (;;) { unsigned b = 0; for (unsigned i = 0; i < X86_OP_COUNT; i++) if (d->stats.steps[i] > d->stats.steps[b]) b = i; if (d->stats.steps[b] < 500) break; fprintf(stderr, "step %s %lu (faults %lu)\n", x86_op_name(b), d->stats.steps[b], d->stats.step_faults[b]); d->stats.steps[b] = 0; }
+	}
+	dbt_thread_exit(d);
+	dbt_code_destroy(d);
+	dbt_mmu_destroy(&d->mmu);
+	cpu_destroy(&d->cpu);
+	vcpu->engine_vcpu = NULL;
+	munmap(d, sizeof(*d));
+}
+
+static int dbt_get_state(struct vcpu *vcpu, union arch_state *state)
+{
+	dbt_x87_store(vcpu->engine_vcpu);
+	return interp_engine.get_state(vcpu, state);
+}
+
+static int dbt_set_state(struct vcpu *vcpu, const union arch_state *state)
+{
+	struct dbt *d = vcpu->engine_vcpu;
+
+	d->x87_unloaded = 1;
+	return interp_engine.set_state(vcpu, state);
+}
+
+static void dbt_kick(struct vcpu *vcpu)
+{
+	struct dbt *d = vcpu->engine_vcpu;
+
+	if (d && atomic_load(&d->thread_known))
+		syscall(SYS_tgkill, getpid(), d->thread_id, dbt_kick_signal());
+}
+
+static void dbt_invalidate(struct vm *vm, gpa_t gpa, uint64_t len)
+{
+	mem_mark_written(&vm->mem, gpa, len);
+}
+
+static int dbt_dirty_sync(struct vm *vm)
+{
+	return interp_engine.dirty_sync(vm);
+}
+
+static uint64_t dbt_instructions(const struct vcpu *vcpu)
+{
+	return interp_engine.instructions(vcpu);
+}
+
+const struct engine_ops dbt_engine = {
+	.name = "dbt",
+	.about = "binary translation: guest code at close to native speed on any x86-64 Linux",
+	.shared_memory = true,
+	.probe = dbt_probe,
+	.vm_init = dbt_vm_init,
+	.vm_destroy = dbt_vm_destroy,
+	.vcpu_init = dbt_vcpu_init,
+	.vcpu_destroy = dbt_vcpu_destroy,
+	.run = interp_x86_run,
+	.get_state = dbt_get_state,
+	.set_state = dbt_set_state,
+	.kick = dbt_kick,
+	.invalidate = dbt_invalidate,
+	.dirty_sync = dbt_dirty_sync,
+	.cpuid_filter = dbt_cpuid_filter,
+	.instructions = dbt_instructions,
+};

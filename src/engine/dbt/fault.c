@@ -1,0 +1,365 @@
+/* The signals of translated code: faults that fill tables, faults that the interpreter must see, and kicks.
+ *
+ * A fault at a memory access: the guest address is computed from the guest instruction and the registers; if its page can be
+ * accessed the table gets the entry, `u` the addend, and the access is made again. Everything else (a guest's page fault, a
+ * device, an access across pages, a write to translated code, #GP, #DE, #XM) leaves to the interpreter with the
+ * instruction not begun: it raises or does what there is to raise or do.
+ *
+ * A kick stops translated code at a boundary between guest instructions: where it is, by taking back an instruction that
+ * has not changed anything yet, or by letting the host step on to the next boundary.
+ */
+#include "engine/dbt/dbt.h"
+#include "engine/dbt/translate.h"
+#include "base/errno.h"
+#include "base/string.h"
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define SIGNAL_STACK 65536
+#define HOST_TF (1u << 8)
+
+/* The handler must find its vcpu: signals have no other argument. */
+static __thread struct dbt *current;
+static struct sigaction previous[NSIG];
+
+static const uint8_t greg_of_host[16] = {
+	[HOST_RAX] = REG_RAX, [HOST_RCX] = REG_RCX, [HOST_RDX] = REG_RDX, [HOST_RBX] = REG_RBX,
+	[HOST_RSP] = REG_RSP, [HOST_RBP] = REG_RBP, [HOST_RSI] = REG_RSI, [HOST_RDI] = REG_RDI,
+	[HOST_R8] = REG_R8,   [HOST_R9] = REG_R9,   [HOST_R10] = REG_R10, [HOST_R11] = REG_R11,
+	[HOST_R12] = REG_R12, [HOST_R13] = REG_R13, [HOST_R14] = REG_R14, [HOST_R15] = REG_R15,
+};
+
+static uint64_t guest_register(struct dbt *d, ucontext_t *context, unsigned guest)
+{
+	if (guest_to_host[guest] == HOST_NONE)
+		return d->cpu.s.gpr[guest];
+	return (uint64_t)context->uc_mcontext.gregs[greg_of_host[guest_to_host[guest]]];
+}
+
+static void set_host(ucontext_t *context, unsigned host, uint64_t value)
+{
+	context->uc_mcontext.gregs[greg_of_host[host]] = (greg_t)value;
+}
+
+static uint64_t host_pc(ucontext_t *context)
+{
+	return (uint64_t)context->uc_mcontext.gregs[REG_RIP];
+}
+
+static void set_pc(ucontext_t *context, const uint8_t *pc)
+{
+	context->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)pc;
+}
+
+/* The instruction whose host code holds offset `at` of the block. */
+static struct tb_insn *insn_at(struct tb *tb, uint32_t at)
+{
+	unsigned low = 0, high = tb->count;
+
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+
+		if (tb->insns[middle].host <= at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low ? &tb->insns[low - 1] : NULL;
+}
+
+static void leave_for(struct dbt *d, ucontext_t *context, const struct tb *tb, const struct tb_insn *insn,
+		      const uint8_t *exit)
+{
+	set_host(context, HOST_U, tb->rip + insn->guest);
+	set_pc(context, exit);
+}
+
+/* ---- memory ---- */
+
+struct access {
+	gva_t gva;
+	unsigned size;
+	bool write;
+};
+
+static uint64_t effective_address(struct dbt *d, ucontext_t *context, const struct x86_insn *insn, uint64_t next)
+{
+	const struct x86_mem *mem = &insn->mem;
+	uint64_t address = (uint64_t)mem->disp;
+
+	if (mem->base == X86_REG_RIP)
+		address += next;
+	else if (mem->base != X86_REG_NONE)
+		address += guest_register(d, context, mem->base);
+	if (mem->index != X86_REG_NONE)
+		address += guest_register(d, context, mem->index) * mem->scale;
+	if (insn->addrsize == 4)
+		address = (uint32_t)address;
+	if (mem->seg >= X86_FS)
+		address += d->cpu.s.seg[mem->seg].base;
+	return address;
+}
+
+/* The accesses that translated code makes for the instruction. */
+static unsigned accesses_of(struct dbt *d, ucontext_t *context, const struct x86_insn *insn, uint64_t next,
+			    struct access *accesses)
+{
+	uint64_t rsp = guest_register(d, context, X86_RSP);
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < insn->operand_count; i++) {
+		const struct x86_operand *operand = &insn->operand[i];
+
+		if (operand->kind == X86_OPND_MEM && operand->size)
+			accesses[count++] = (struct access){effective_address(d, context, insn, next), operand->size,
+							    (operand->access & X86_ACCESS_WRITE) != 0};
+	}
+	switch (insn->op) {
+	case X86_PUSH:
+	case X86_CALL:
+		accesses[count++] = (struct access){rsp - 8, 8, true};
+		break;
+	case X86_POP:
+	case X86_RET:
+		accesses[count++] = (struct access){rsp, 8, false};
+		break;
+	case X86_LEAVE:
+		accesses[count++] = (struct access){guest_register(d, context, X86_RBP), 8, false};
+		break;
+	default:
+		break;
+	}
+	return count;
+}
+
+/* True if the access can be made again now; *addend: of the last access. */
+static bool fill(struct dbt *d, const struct access *accesses, unsigned count, uint64_t *addend, bool *changed)
+{
+	*changed = false;
+	for (unsigned i = 0; i < count; i++) {
+		const struct access *a = &accesses[i];
+		uint64_t before = 0;
+		bool had;
+
+		if (!canonical(a->gva) || !canonical(a->gva + a->size - 1) ||
+		    (a->gva & ~PAGE_MASK) + a->size > PAGE_SIZE)
+			return false;
+		had = dbt_mmu_peek(&d->mmu, a->gva, d->cpu.rights, &before);
+		if (dbt_mmu_fill(&d->mmu, a->gva, a->write, d->cpu.rights, addend) != DBT_FILLED)
+			return false;
+		*changed |= !had || before != *addend;
+	}
+	return count > 0;
+}
+
+/* True if the access is to be made again. */
+static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, struct tb_insn *insn, uint32_t at)
+{
+	struct access accesses[3];
+	struct x86_insn decoded;
+	uint64_t rip = tb->rip + insn->guest, addend = 0;
+	uint8_t bytes[15], *page = mem_hva(&d->cpu.vm->mem, tb->gpa & PAGE_MASK, PAGE_SIZE);
+	unsigned offset = (unsigned)(rip & ~PAGE_MASK), available = PAGE_SIZE - offset;
+	unsigned count;
+	bool changed;
+	int length;
+
+	if (available > sizeof(bytes))
+		available = sizeof(bytes);
+	memcpy(bytes, page + offset, available);
+	length = x86_decode(&decoded, bytes, available, (enum x86_mode)(tb->key & 3));
+	if (length <= 0)
+		return false;
+	count = accesses_of(d, context, &decoded, rip + (unsigned)length, accesses);
+	if (!fill(d, accesses, count, &addend, &changed))
+		return false;
+	if (at == insn->commit && (insn->flags & TB_INSN_U_LIVE)) {
+		/* The addend may be that of another page near by, or older than the entry. */
+		if ((uint64_t)context->uc_mcontext.gregs[REG_R11] == addend)
+			return false;
+		set_host(context, HOST_U, addend);
+		return true;
+	}
+	if (!changed)
+		return false;
+	set_pc(context, d->code_run + tb->host + insn->host);
+	return true;
+}
+
+/* ---- handlers ---- */
+
+static bool in_cache(const struct dbt *d, uint64_t pc)
+{
+	return pc >= (uintptr_t)d->code_run && pc < (uintptr_t)d->code_run + d->code_used;
+}
+
+static struct tb *locate(struct dbt *d, ucontext_t *context, struct tb_insn **insn, uint32_t *at)
+{
+	struct tb *tb = dbt_tb_find_host(d, (const uint8_t *)host_pc(context));
+
+	if (!tb)
+		return NULL;
+	*at = (uint32_t)(host_pc(context) - (uintptr_t)d->code_run - tb->host);
+	*insn = insn_at(tb, *at);
+	/* Behind the last instruction's code are the exits. */
+	return *insn ? tb : NULL;
+}
+
+static void not_ours(int signal, siginfo_t *info, void *raw)
+{
+	struct sigaction *before = &previous[signal];
+
+	if (before->sa_flags & SA_SIGINFO)
+		before->sa_sigaction(signal, info, raw);
+	else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN)
+		before->sa_handler(signal);
+	else
+		sigaction(signal, before, NULL); /* returns to the instruction, which ends the process */
+}
+
+static bool side_overflow(struct dbt *d, siginfo_t *info, ucontext_t *context)
+{
+	uintptr_t address = (uintptr_t)info->si_addr;
+
+	if (address < (uintptr_t)d->side_stack || address >= (uintptr_t)d->side_stack + PAGE_SIZE)
+		return false;
+	set_host(context, HOST_RSP, d->side_base);
+	return true;
+}
+
+static void on_fault(int signal, siginfo_t *info, void *raw)
+{
+	struct dbt *d = current;
+	ucontext_t *context = raw;
+	struct tb_insn *insn;
+	struct tb *tb;
+	uint32_t at;
+
+	if (!d || !in_cache(d, host_pc(context))) {
+		not_ours(signal, info, raw);
+		return;
+	}
+	if (signal == SIGSEGV && side_overflow(d, info, context))
+		return;
+	tb = locate(d, context, &insn, &at);
+	if (!tb || at > insn->commit) {
+		not_ours(signal, info, raw);
+		return;
+	}
+	d->stats.faults++;
+	if (signal == SIGSEGV && memory_fault(d, context, tb, insn, at)) {
+		d->stats.fault_fills++;
+		return;
+	}
+	d->stats.fault_steps++;
+	context->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)HOST_TF;
+	leave_for(d, context, tb, insn, d->exit_step);
+}
+
+/* Stops at a boundary, or goes on by host steps until one comes. */
+static void stop_at_boundary(struct dbt *d, ucontext_t *context)
+{
+	greg_t *flags = &context->uc_mcontext.gregs[REG_EFL];
+	uint64_t pc = host_pc(context);
+	struct tb_insn *insn;
+	struct tb *tb;
+	uint32_t at;
+
+	*flags &= ~(greg_t)HOST_TF;
+	if (!in_cache(d, pc))
+		return;
+	tb = locate(d, context, &insn, &at);
+	if (tb && at <= insn->commit && !(at > insn->host && insn->commit == insn->host)) {
+		leave_for(d, context, tb, insn, d->exit_kick);
+		return;
+	}
+	/* On the way in before the look at `kicked`, or on the way out. */
+	if (pc < (uintptr_t)d->stubs_end && (pc < (uintptr_t)d->enter_window || pc >= (uintptr_t)d->enter_window_end) &&
+	    pc < (uintptr_t)d->return_underflow)
+		return;
+	*flags |= HOST_TF;
+}
+
+static void on_kick(int signal, siginfo_t *info, void *raw)
+{
+	struct dbt *d = current;
+
+	if (!d)
+		return;
+	d->kicked = 1;
+	d->stats.fault_kicks++;
+	stop_at_boundary(d, raw);
+}
+
+static void on_trap(int signal, siginfo_t *info, void *raw)
+{
+	struct dbt *d = current;
+
+	if (!d || info->si_code != TRAP_TRACE) {
+		not_ours(signal, info, raw);
+		return;
+	}
+	stop_at_boundary(d, raw);
+}
+
+int dbt_kick_signal(void)
+{
+	return SIGRTMIN + 3;
+}
+
+int dbt_signals_init(void)
+{
+	static const struct {
+		int signal;
+		void (*handler)(int, siginfo_t *, void *);
+	} handlers[] = {
+		{SIGSEGV, on_fault}, {SIGBUS, on_fault}, {SIGFPE, on_fault}, {SIGILL, on_fault}, {SIGTRAP, on_trap},
+	};
+	struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+	sigfillset(&action.sa_mask);
+	for (unsigned i = 0; i < ARRAY_SIZE(handlers); i++) {
+		struct sigaction before;
+
+		action.sa_sigaction = handlers[i].handler;
+		if (sigaction(handlers[i].signal, &action, &before) < 0)
+			return -errno;
+		if (!(before.sa_flags & SA_SIGINFO) || before.sa_sigaction != handlers[i].handler)
+			previous[handlers[i].signal] = before;
+	}
+	action.sa_sigaction = on_kick;
+	action.sa_flags |= SA_RESTART;
+	return sigaction(dbt_kick_signal(), &action, NULL) < 0 ? -errno : 0;
+}
+
+int dbt_thread_init(struct dbt *d)
+{
+	stack_t stack = {.ss_size = SIGNAL_STACK};
+
+	stack.ss_sp = mmap(NULL, SIGNAL_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL) < 0)
+		return -errno;
+	d->signal_stack = stack.ss_sp;
+	/* ARCH_SET_GS */
+	if (syscall(SYS_arch_prctl, 0x1001, d) < 0)
+		return -errno;
+	current = d;
+	d->thread_id = (int)syscall(SYS_gettid);
+	atomic_store(&d->thread_known, true);
+	return 0;
+}
+
+void dbt_thread_exit(struct dbt *d)
+{
+	stack_t off = {.ss_flags = SS_DISABLE};
+
+	atomic_store(&d->thread_known, false);
+	current = NULL;
+	sigaltstack(&off, NULL);
+	if (d->signal_stack)
+		munmap(d->signal_stack, SIGNAL_STACK);
+}

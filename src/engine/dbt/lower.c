@@ -1,0 +1,360 @@
+/* Instructions that become something else than themselves: control flow and the stack.
+ *
+ * A call pushes the guest's return address on the guest's stack and, by a host CALL, its own on the side stack. A
+ * return loads the guest's address into u and does a host RET: that leads to the return site, which goes on if u is the
+ * address that it stands for, and to the jump cache if not. So the host predicts the guest's returns.
+ */
+#include "engine/dbt/translate.h"
+#include "base/string.h"
+
+#define PAGE_OF(address) ((address) >> PAGE_SHIFT)
+
+/* u holds the target: through the jump cache, whose entry checks that it is meant (or leaves to fill it). */
+static void indirect(struct emitter *e, bool call)
+{
+	struct host_mem entry = {.base = HOST_NONE, .index = HOST_T, .scale = 8};
+
+	emit_load(e, HOST_T, mem_gs(DBT_OFFSET(jumps_now)), 8);
+	emit_mov_reg(e, HOST_T, HOST_U, 2);
+	if (call)
+		emit_call_mem(e, entry);
+	else
+		emit_jmp_mem(e, entry);
+}
+
+void emit_indirect_jump(struct emitter *e)
+{
+	indirect(e, false);
+}
+
+/* A rel32 jump that the end of the block will lead somewhere. opcode: e8, e9 or 0f8x. */
+static void jump_out(struct tr *tr, unsigned opcode, uint64_t target, bool step)
+{
+	struct tr_exit *out;
+
+	if (tr->exit_count == TB_MAX_EXITS) {
+		tr->failed = true;
+		return;
+	}
+	if (opcode > 0xff)
+		emit_u8(&tr->e, opcode >> 8);
+	emit_u8(&tr->e, opcode);
+	out = &tr->exits[tr->exit_count++];
+	*out = (struct tr_exit){.jump = tr->e.at, .target = target, .step = step};
+	emit_u32(&tr->e, 0);
+}
+
+void tr_jump_to(struct tr *tr, uint64_t target)
+{
+	jump_out(tr, 0xe9, target, false);
+	tr->ended = true;
+}
+
+void tr_step(struct tr *tr)
+{
+	tr_commit(tr);
+	jump_out(tr, 0xe9, tr->at, true);
+	tr->ended = true;
+}
+
+/* Behind a host CALL: u is where the guest returned to. */
+static void return_site(struct tr *tr)
+{
+	struct emitter *e = &tr->e;
+	uint8_t *ok;
+
+	emit_mov_imm(e, HOST_T, 0 - tr->next);
+	emit_lea(e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1}, 8);
+	ok = emit_jrcxz(e);
+	emit_jmp(e, tr->d->return_miss);
+	emit_patch_short(e, ok);
+	tr_forget_u(tr);
+}
+
+static void push_next(struct tr *tr)
+{
+	struct emitter *e = &tr->e;
+	bool small = (int64_t)tr->next == (int32_t)tr->next;
+	struct host_mem top;
+
+	if (!small)
+		emit_mov_imm(e, HOST_T, tr->next);
+	top = tr_stack(tr, -8, 8);
+	tr_commit(tr);
+	if (small)
+		emit_store_imm(e, top, (int32_t)tr->next, 8);
+	else
+		emit_store(e, top, HOST_T, 8);
+	tr_adjust_rsp(tr, -8);
+}
+
+static bool lower_call(struct tr *tr)
+{
+	const struct x86_operand *operand = &tr->insn.operand[0];
+	struct emitter *e = &tr->e;
+
+	if (operand->kind == X86_OPND_REL) {
+		push_next(tr);
+		jump_out(tr, 0xe8, tr->next + tr->insn.imm, false);
+	} else if (operand->kind == X86_OPND_GPR && operand->size == 8) {
+		/* The target may be RSP or a register in memory: neither changes but by the push. */
+		if (operand->reg == X86_RSP)
+			return false;
+		push_next(tr);
+		tr_forget_u(tr);
+		if (tr_value(tr, operand->reg, HOST_U) != HOST_U)
+			emit_mov_reg(e, HOST_U, guest_to_host[operand->reg], 8);
+		indirect(e, true);
+	} else if (operand->kind == X86_OPND_MEM && operand->size == 8) {
+		tr_forget_u(tr);
+		emit_load(e, HOST_U, tr_memory(tr, &tr->insn.mem, 8), 8);
+		emit_store(e, mem_gs(DBT_OFFSET(branch_target)), HOST_U, 8);
+		tr_forget_u(tr);
+		push_next(tr);
+		tr->info->flags = TB_INSN_RESTART;
+		tr_forget_u(tr);
+		emit_load(e, HOST_U, mem_gs(DBT_OFFSET(branch_target)), 8);
+		indirect(e, true);
+	} else {
+		return false;
+	}
+	return_site(tr);
+	return true;
+}
+
+static bool lower_ret(struct tr *tr)
+{
+	int32_t parameters = tr->insn.operand_count ? (int32_t)(tr->insn.imm & 0xffff) : 0;
+	struct host_mem top;
+
+	if (tr->insn.opsize != 8)
+		return false;
+	top = tr_stack(tr, 0, 8);
+	tr_commit(tr);
+	emit_load(&tr->e, HOST_U, top, 8);
+	tr_forget_u(tr);
+	tr_adjust_rsp(tr, 8 + parameters);
+	emit_ret(&tr->e);
+	tr->ended = true;
+	return true;
+}
+
+static bool lower_jmp(struct tr *tr)
+{
+	const struct x86_operand *operand = &tr->insn.operand[0];
+	struct emitter *e = &tr->e;
+
+	if (operand->kind == X86_OPND_REL) {
+		tr_commit(tr);
+		tr_jump_to(tr, tr->next + tr->insn.imm);
+		return true;
+	}
+	if (operand->size != 8)
+		return false;
+	if (operand->kind == X86_OPND_GPR) {
+		tr_forget_u(tr);
+		tr_commit(tr);
+		if (tr_value(tr, operand->reg, HOST_U) != HOST_U)
+			emit_mov_reg(e, HOST_U, guest_to_host[operand->reg], 8);
+	} else {
+		struct host_mem mem = tr_memory(tr, &tr->insn.mem, 8);
+
+		tr_commit(tr);
+		emit_load(e, HOST_U, mem, 8);
+	}
+	emit_indirect_jump(e);
+	tr->ended = true;
+	return true;
+}
+
+/* JRCXZ, JECXZ, LOOP: RCX is looked at in t, and jrcxz reaches no further than the next instructions. */
+static bool lower_count_branch(struct tr *tr)
+{
+	uint64_t target = tr->next + tr->insn.imm;
+	struct emitter *e = &tr->e;
+	uint8_t *zero, *over;
+
+	if (tr->insn.op == X86_LOOP) {
+		if (tr->insn.addrsize != 8)
+			return false;
+		tr_commit(tr);
+		emit_lea(e, HOST_R9, mem_base(HOST_R9, -1), 8);
+		emit_mov_reg(e, HOST_T, HOST_R9, 8);
+		zero = emit_jrcxz(e);
+		jump_out(tr, 0xe9, target, false);
+		emit_patch_short(e, zero);
+		tr_register_written(tr, X86_RCX);
+		return true;
+	}
+	tr_commit(tr);
+	emit_mov_reg(e, HOST_T, HOST_R9, tr->insn.addrsize);
+	zero = emit_jrcxz(e);
+	over = emit_jmp_short(e);
+	emit_patch_short(e, zero);
+	jump_out(tr, 0xe9, target, false);
+	emit_patch_short(e, over);
+	return true;
+}
+
+static bool lower_push(struct tr *tr)
+{
+	const struct x86_operand *operand = &tr->insn.operand[0];
+	struct emitter *e = &tr->e;
+	struct host_mem top;
+	unsigned value;
+
+	if (tr->insn.opsize != 8)
+		return false;
+	switch (operand->kind) {
+	case X86_OPND_GPR:
+		value = tr_value(tr, operand->reg, HOST_T);
+		top = tr_stack(tr, -8, 8);
+		tr_commit(tr);
+		emit_store(e, top, value, 8);
+		break;
+	case X86_OPND_IMM:
+		top = tr_stack(tr, -8, 8);
+		tr_commit(tr);
+		emit_store_imm(e, top, (int32_t)tr->insn.imm, 8);
+		break;
+	case X86_OPND_MEM:
+		tr_forget_u(tr);
+		emit_load(e, HOST_T, tr_memory(tr, &tr->insn.mem, 8), 8);
+		tr_forget_u(tr);
+		top = tr_stack(tr, -8, 8);
+		tr->info->flags = TB_INSN_RESTART;
+		tr_commit(tr);
+		emit_store(e, top, HOST_T, 8);
+		break;
+	default:
+		return false;
+	}
+	tr_adjust_rsp(tr, -8);
+	return true;
+}
+
+static bool lower_pop(struct tr *tr)
+{
+	const struct x86_operand *operand = &tr->insn.operand[0];
+	struct emitter *e = &tr->e;
+	struct host_mem top;
+	unsigned host;
+
+	if (tr->insn.opsize != 8 || operand->kind != X86_OPND_GPR)
+		return false;
+	top = tr_stack(tr, 0, 8);
+	host = guest_to_host[operand->reg];
+	tr_commit(tr);
+	if (host == HOST_NONE) {
+		emit_load(e, HOST_T, top, 8);
+		tr_set(tr, operand->reg, HOST_T);
+	} else {
+		emit_load(e, host, top, 8);
+		tr_register_written(tr, operand->reg);
+	}
+	if (operand->reg != X86_RSP)
+		tr_adjust_rsp(tr, 8);
+	return true;
+}
+
+static bool lower_leave(struct tr *tr)
+{
+	struct emitter *e = &tr->e;
+	struct x86_mem frame = {.seg = X86_SS, .base = X86_RBP, .index = X86_REG_NONE, .scale = 1};
+	struct host_mem mem;
+
+	if (tr->insn.opsize != 8)
+		return false;
+	mem = tr_memory(tr, &frame, 8);
+	tr_commit(tr);
+	emit_load(e, HOST_T, mem, 8);
+	emit_lea(e, HOST_R15, mem_base(HOST_RBP, 8), 8);
+	emit_mov_reg(e, HOST_RBP, HOST_T, 8);
+	tr_register_written(tr, X86_RBP);
+	tr_register_written(tr, X86_RSP);
+	return true;
+}
+
+static bool lower_lea(struct tr *tr)
+{
+	struct x86_mem mem = tr->insn.mem;
+	unsigned dst = tr->insn.operand[0].reg, size = tr->insn.opsize;
+	unsigned host = guest_to_host[dst];
+	struct emitter *e = &tr->e;
+
+	if (size < 4)
+		return false;
+	mem.seg = X86_DS;
+	if (dst == X86_RSP && mem.base == X86_RSP && mem.index == X86_REG_NONE && size == 8 && tr->insn.addrsize == 8) {
+		tr_commit(tr);
+		tr_adjust_rsp(tr, (int32_t)mem.disp);
+		return true;
+	}
+	if (host != HOST_NONE && tr->insn.addrsize == 8 && mem.base < 16 && guest_to_host[mem.base] != HOST_NONE &&
+	    (mem.index == X86_REG_NONE || guest_to_host[mem.index] != HOST_NONE)) {
+		struct host_mem ea = {.base = guest_to_host[mem.base],
+				      .index = mem.index == X86_REG_NONE ? HOST_NONE : guest_to_host[mem.index],
+				      .scale = mem.scale,
+				      .disp = (int32_t)mem.disp};
+
+		tr_commit(tr);
+		emit_lea(e, host, ea, size);
+		tr_register_written(tr, dst);
+		return true;
+	}
+	tr_address(tr, &mem, HOST_T);
+	tr_commit(tr);
+	if (size == 4)
+		emit_mov_reg(e, HOST_T, HOST_T, 4);
+	tr_set(tr, dst, HOST_T);
+	return true;
+}
+
+static bool lower_direction(struct tr *tr, bool down)
+{
+	tr_commit(tr);
+	emit_u8(&tr->e, down ? 0xfd : 0xfc);
+	emit_store_imm(&tr->e, mem_gs(DBT_OFFSET(guest_df)), down, 8);
+	return true;
+}
+
+bool tr_lower(struct tr *tr)
+{
+	switch (tr->insn.op) {
+	case X86_NOP:
+	case X86_PREFETCHW:
+		tr_commit(tr);
+		return true;
+	case X86_PAUSE:
+		tr_commit(tr);
+		emit_u16(&tr->e, 0x90f3);
+		return true;
+	case X86_JMP:
+		return lower_jmp(tr);
+	case X86_JCC:
+		tr_commit(tr);
+		jump_out(tr, 0x0f80u | tr->insn.cc, tr->next + tr->insn.imm, false);
+		return true;
+	case X86_JCXZ:
+	case X86_LOOP:
+		return lower_count_branch(tr);
+	case X86_CALL:
+		return lower_call(tr);
+	case X86_RET:
+		return lower_ret(tr);
+	case X86_PUSH:
+		return lower_push(tr);
+	case X86_POP:
+		return lower_pop(tr);
+	case X86_LEAVE:
+		return lower_leave(tr);
+	case X86_LEA:
+		return lower_lea(tr);
+	case X86_CLD:
+		return lower_direction(tr, false);
+	case X86_STD:
+		return lower_direction(tr, true);
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,193 @@
+/* Memory operands: from a guest's address to a host operand (see mmu.h for the tables).
+ *
+ *     [rdi+8]          lea u,[rdi+8]; rorx u,u,48; sarx u,u,table; mov u,[table+u*8]   ->  [rdi+u+8]
+ *     [rax+rbx*4]      lea t,[rax+rbx*4]; rorx u,t,48; ...                             ->  [t+u]
+ *     [rip+x]          mov u,[table + constant]                                        ->  [u+x]
+ *
+ * u stays the addend of its page while its base register only changes by constants: then further accesses nearby do
+ * without a lookup. That is sound because the neighbours of a page in its view are guards: an access by a kept addend
+ * that leaves the page faults, and the handler gives u the other page's addend. Two uses of one addend are at most
+ * REUSE_SPAN apart, so that neither can pass over a guard.
+ */
+#include "engine/dbt/translate.h"
+
+#define REUSE_SPAN 2000
+
+const uint8_t guest_to_host[16] = {
+	[X86_RAX] = HOST_RAX, [X86_RCX] = HOST_R9,   [X86_RDX] = HOST_RDX,  [X86_RBX] = HOST_RBX,
+	[X86_RSP] = HOST_R15, [X86_RBP] = HOST_RBP,  [X86_RSI] = HOST_RSI,  [X86_RDI] = HOST_RDI,
+	[X86_R8] = HOST_R8,   [X86_R9] = HOST_NONE,  [X86_R10] = HOST_NONE, [X86_R11] = HOST_NONE,
+	[X86_R12] = HOST_R12, [X86_R13] = HOST_R13,  [X86_R14] = HOST_R14,  [X86_R15] = HOST_NONE,
+};
+
+static struct host_mem gpr_slot(unsigned guest)
+{
+	return mem_gs(DBT_OFFSET(cpu.s.gpr) + 8 * guest);
+}
+
+unsigned tr_value(struct tr *tr, unsigned guest, unsigned scratch)
+{
+	if (guest_to_host[guest] != HOST_NONE)
+		return guest_to_host[guest];
+	emit_load(&tr->e, scratch, gpr_slot(guest), 8);
+	return scratch;
+}
+
+void tr_set(struct tr *tr, unsigned guest, unsigned src)
+{
+	if (guest_to_host[guest] == HOST_NONE)
+		emit_store(&tr->e, gpr_slot(guest), src, 8);
+	else if (guest_to_host[guest] != src)
+		emit_mov_reg(&tr->e, guest_to_host[guest], src, 8);
+	tr_register_written(tr, guest);
+}
+
+void tr_register_written(struct tr *tr, unsigned guest)
+{
+	if (tr->u_base == guest)
+		tr_forget_u(tr);
+}
+
+void tr_adjust_rsp(struct tr *tr, int32_t delta)
+{
+	bool keep = tr->u_base == X86_RSP;
+	int32_t disp = tr->u_disp - delta;
+
+	emit_lea(&tr->e, HOST_R15, mem_base(HOST_R15, delta), 8);
+	if (keep && disp > -(1 << 20) && disp < 1 << 20)
+		tr->u_disp = disp;
+	else
+		tr_register_written(tr, X86_RSP);
+}
+
+/* u = addend of the page of the address in `address`. */
+static void look_up(struct tr *tr, unsigned address)
+{
+	struct emitter *e = &tr->e;
+
+	emit_rorx(e, HOST_U, address, 48);
+	emit_sarx(e, HOST_U, HOST_U, HOST_TABLE);
+	emit_load(e, HOST_U, (struct host_mem){.base = HOST_TABLE, .index = HOST_U, .scale = 8, .disp = -DBT_TABLE_BIAS}, 8);
+}
+
+/* The address is a constant. */
+static struct host_mem constant_address(struct tr *tr, uint64_t gva)
+{
+	struct emitter *e = &tr->e;
+	int64_t entry = ((int64_t)(gva << 16) >> 28) * 8 - DBT_TABLE_BIAS;
+
+	tr_forget_u(tr);
+	if ((int64_t)gva == (int32_t)gva && entry == (int32_t)entry) {
+		emit_load(e, HOST_U, mem_base(HOST_TABLE, (int32_t)entry), 8);
+		return mem_base(HOST_U, (int32_t)gva);
+	}
+	emit_mov_imm(e, HOST_T, gva);
+	emit_mov_imm(e, HOST_U, (uint64_t)entry);
+	emit_load(e, HOST_U, (struct host_mem){.base = HOST_TABLE, .index = HOST_U, .scale = 1}, 8);
+	return (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1};
+}
+
+static bool is_constant(const struct tr *tr, const struct x86_mem *mem)
+{
+	return (mem->base == X86_REG_NONE || mem->base == X86_REG_RIP) && mem->index == X86_REG_NONE &&
+	       mem->seg < X86_FS && tr->insn.addrsize == 8;
+}
+
+static uint64_t constant_of(const struct tr *tr, const struct x86_mem *mem)
+{
+	return (uint64_t)mem->disp + (mem->base == X86_REG_RIP ? tr->next : 0);
+}
+
+/* [register + disp], as it is most often. */
+static bool is_simple(const struct tr *tr, const struct x86_mem *mem)
+{
+	return mem->base < 16 && guest_to_host[mem->base] != HOST_NONE && mem->index == X86_REG_NONE &&
+	       mem->seg < X86_FS && tr->insn.addrsize == 8;
+}
+
+void tr_address(struct tr *tr, const struct x86_mem *mem, unsigned reg)
+{
+	struct emitter *e = &tr->e;
+	struct host_mem ea = {.base = HOST_NONE, .index = HOST_NONE, .disp = (int32_t)mem->disp};
+	unsigned size = tr->insn.addrsize, other = reg == HOST_T ? HOST_U : HOST_T;
+
+	tr_forget_u(tr);
+	if (mem->base == X86_REG_RIP || (mem->base == X86_REG_NONE && mem->index == X86_REG_NONE)) {
+		uint64_t value = constant_of(tr, mem);
+
+		emit_mov_imm(e, reg, size == 8 ? value : (uint32_t)value);
+	} else {
+		if (mem->base != X86_REG_NONE)
+			ea.base = (uint8_t)tr_value(tr, mem->base, reg);
+		if (mem->index != X86_REG_NONE) {
+			ea.index = (uint8_t)tr_value(tr, mem->index, ea.base == reg ? other : reg);
+			ea.scale = mem->scale;
+		}
+		emit_lea(e, reg, ea, size);
+	}
+	if (mem->seg >= X86_FS) {
+		emit_load(e, other, mem_gs(DBT_OFFSET(cpu.s.seg) + sizeof(struct x86_segment) * mem->seg +
+					   offsetof(struct x86_segment, base)), 8);
+		emit_lea(e, reg, (struct host_mem){.base = (uint8_t)reg, .index = (uint8_t)other, .scale = 1}, 8);
+	}
+}
+
+static struct host_mem simple(struct tr *tr, unsigned base, int32_t disp, unsigned size)
+{
+	struct emitter *e = &tr->e;
+	uint8_t host = guest_to_host[base];
+	int64_t apart = (int64_t)disp - tr->u_disp;
+
+	tr->info->flags |= TB_INSN_U_LIVE;
+	if (tr->u_base != base || apart < -REUSE_SPAN || apart + (int64_t)size > REUSE_SPAN) {
+		if (disp == 0) {
+			look_up(tr, host);
+		} else {
+			emit_lea(e, HOST_U, mem_base(host, disp), 8);
+			look_up(tr, HOST_U);
+		}
+		tr->u_base = (uint8_t)base;
+		tr->u_disp = disp;
+	}
+	return (struct host_mem){.base = host, .index = HOST_U, .scale = 1, .disp = disp};
+}
+
+struct host_mem tr_memory(struct tr *tr, const struct x86_mem *mem, unsigned size)
+{
+	if (is_simple(tr, mem))
+		return simple(tr, mem->base, (int32_t)mem->disp, size);
+	tr->info->flags |= TB_INSN_U_LIVE;
+	if (is_constant(tr, mem))
+		return constant_address(tr, constant_of(tr, mem));
+	tr_address(tr, mem, HOST_T);
+	look_up(tr, HOST_T);
+	return (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1};
+}
+
+static struct host_mem in_register(struct tr *tr, const struct x86_mem *mem, unsigned size, unsigned reg)
+{
+	struct host_mem host;
+
+	tr_forget_u(tr); /* it is started again, so it must not rely on what u was */
+	host = tr_memory(tr, mem, size);
+	tr_forget_u(tr);
+	tr->info->flags &= (uint8_t)~TB_INSN_U_LIVE;
+	tr->info->flags |= TB_INSN_RESTART;
+	emit_lea(&tr->e, reg, host, 8);
+	return mem_base((uint8_t)reg, 0);
+}
+
+struct host_mem tr_memory_in_u(struct tr *tr, const struct x86_mem *mem, unsigned size)
+{
+	return in_register(tr, mem, size, HOST_U);
+}
+
+struct host_mem tr_memory_in_t(struct tr *tr, const struct x86_mem *mem, unsigned size)
+{
+	return in_register(tr, mem, size, HOST_T);
+}
+
+struct host_mem tr_stack(struct tr *tr, int32_t disp, unsigned size)
+{
+	return simple(tr, X86_RSP, disp, size);
+}

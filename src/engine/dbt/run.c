@@ -1,0 +1,154 @@
+/* Running translated code: find it, enter it, and see to what it returned for.
+ */
+#include "engine/dbt/dbt.h"
+#include "base/string.h"
+#include "engine/dbt/x87_image.h"
+#include "engine/interp/x86_64/lazy.h"
+#include <stdatomic.h>
+
+/* What translated code takes for granted; all else is interpreted until it holds again. */
+#define FLAGS_NOT_TRANSLATED (X86_FLAG_TF | X86_FLAG_RF | X86_FLAG_VM | X86_FLAG_NT | X86_FLAG_IOPL)
+
+static bool translatable(const struct cpu *cpu)
+{
+	return cpu->mode == X86_MODE_64 && !(cpu->s.rflags & FLAGS_NOT_TRANSLATED) && cpu->data_tlb == cpu->rights;
+}
+
+/* ---- x87: in the host's registers while translated code uses it ---- */
+
+void dbt_x87_store(struct dbt *d)
+{
+	if (d->x87_unloaded)
+		return;
+	__asm__ volatile("fxsave64 %0" : "=m"(d->fxsave));
+	x87_image_get(d->fxsave, &d->cpu.s.fpu);
+	d->x87_unloaded = 1;
+}
+
+void dbt_x87_load(struct dbt *d)
+{
+	if (!d->x87_unloaded)
+		return;
+	x87_image_put(d->fxsave, &d->cpu.s.fpu);
+	__asm__ volatile("fxrstor64 %0" : : "m"(d->fxsave) : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+	/* FXRSTOR loaded MXCSR as well. */
+	__asm__ volatile("ldmxcsr %0" : : "m"(d->host_mxcsr));
+	d->x87_unloaded = 0;
+}
+
+/* ---- flags: AL is OF, AH what LAHF gives ---- */
+
+static void flags_to_host(struct dbt *d)
+{
+	uint32_t flags = lf_get(&d->cpu.lf);
+
+	d->flags_word = (uint16_t)((flags & 0xd7) << 8 | (flags & X86_FLAG_OF ? 1 : 0));
+	d->guest_df = !!(d->cpu.s.rflags & X86_FLAG_DF);
+}
+
+static void flags_from_host(struct dbt *d)
+{
+	lf_set(&d->cpu.lf, (d->flags_word >> 8 & 0xd5u) | (d->flags_word & 1 ? X86_FLAG_OF : 0));
+	if (d->guest_df)
+		d->cpu.s.rflags |= X86_FLAG_DF;
+	else
+		d->cpu.s.rflags &= ~(uint64_t)X86_FLAG_DF;
+}
+
+/* Which branch is to lead to the next block. */
+static void resolve(struct dbt *d, struct tb *tb, uint32_t reason, uint32_t arg)
+{
+	switch (reason) {
+	case DBT_EXIT_LINK:
+		dbt_link_resolve(d, arg, tb);
+		break;
+	case DBT_EXIT_SLOT:
+		dbt_slot_resolve(d, arg, tb);
+		break;
+	case DBT_EXIT_INDIRECT:
+		dbt_jump_resolve(d, tb);
+		break;
+	default:
+		break;
+	}
+}
+
+static void enter(struct dbt *d, struct tb *tb)
+{
+	struct cpu *cpu = &d->cpu;
+
+	d->jump_to = (uintptr_t)tb_entry(d, tb);
+	flags_to_host(d);
+	((void (*)(void))(uintptr_t)d->enter)();
+	flags_from_host(d);
+	d->stats.exits[d->exit_reason]++;
+	cpu->block = NULL;
+}
+
+/* CPL or address space changed since translated code last ran: host return addresses of the others are not to be
+ * used. */
+static void select_side(struct dbt *d)
+{
+	uint32_t who = d->cpu.key << 8 | (uint32_t)(d->mmu.current - d->mmu.contexts);
+
+	if (who != d->side_owner) {
+		d->side_owner = who;
+		dbt_side_reset(d);
+	}
+}
+
+bool dbt_run(struct cpu *cpu)
+{
+	struct dbt *d = dbt_of(cpu);
+	uint32_t reason = DBT_EXIT_LOOKUP, arg = 0;
+	uint64_t flushes;
+
+	for (;;) {
+		struct tb *tb;
+
+		/* First this, then the requests: a kick that comes later finds `kicked` clear and sets it. */
+		d->kicked = 0;
+		atomic_thread_fence(memory_order_seq_cst);
+		if (atomic_load(&cpu->vcpu->request))
+			return false;
+		dbt_see_writes(d);
+		if (!translatable(cpu)) {
+			dbt_x87_store(d);
+			fast_run(cpu);
+			return false;
+		}
+		flushes = d->stats.cache_flushes;
+		tb = dbt_tb_get(d);
+		if (!tb)
+			return true;
+		if (flushes == d->stats.cache_flushes)
+			resolve(d, tb, reason, arg);
+		select_side(d);
+		dbt_select(d);
+		enter(d, tb);
+		reason = d->exit_reason;
+		arg = d->exit_arg;
+		switch (reason) {
+		case DBT_EXIT_STEP: {
+			struct x86_insn insn;
+			uint8_t *page;
+			gpa_t gpa = cpu_code_page(cpu, cpu->s.rip, &page);
+			(void)gpa;
+			if (page && x86_decode(&insn, page + (cpu->s.rip & 0xfff), 4096 - (cpu->s.rip & 0xfff), X86_MODE_64) > 0) {
+				d->stats.steps[insn.op]++;
+				if (d->stats.fault_steps != d->last_fs)
+					d->stats.step_faults[insn.op]++;
+				d->last_fs = d->stats.fault_steps;
+			}
+			return true;
+		}
+		case DBT_EXIT_KICK:
+			return false;
+		case DBT_EXIT_X87:
+			dbt_x87_load(d);
+			break;
+		default:
+			break;
+		}
+	}
+}

@@ -1,0 +1,257 @@
+/* One translation: from a guest address to the end of a block, instruction after instruction.
+ *
+ * A block goes on behind conditional branches not taken and behind calls, up to the end of the page, an unconditional
+ * branch, or an instruction that the interpreter has to execute. What leaves it is collected and written behind it.
+ */
+#include "engine/dbt/translate.h"
+#include "base/string.h"
+
+static bool is_x87(const struct x86_insn *insn)
+{
+	if (insn->prefixes & X86_PFX_VEX)
+		return false;
+	if (insn->map == 0 && ((insn->opcode >= 0xd8 && insn->opcode <= 0xdf) || insn->op == X86_FWAIT))
+		return true;
+	if (insn->op == X86_EMMS)
+		return true;
+	for (unsigned i = 0; i < insn->operand_count; i++) {
+		if (insn->operand[i].kind == X86_OPND_MMX)
+			return true;
+	}
+	return false;
+}
+
+static bool is_vector(const struct x86_insn *insn)
+{
+	if ((insn->prefixes & X86_PFX_VEX) || insn->op == X86_LDMXCSR || insn->op == X86_STMXCSR)
+		return true;
+	for (unsigned i = 0; i < insn->operand_count; i++) {
+		if (insn->operand[i].kind == X86_OPND_XMM || insn->operand[i].kind == X86_OPND_YMM)
+			return true;
+	}
+	return false;
+}
+
+/* Control bits that make floating-point instructions fault: they are interpreted then. */
+static bool vectors_work(const struct cpu *cpu, bool avx)
+{
+	const struct x86_state *s = &cpu->s;
+
+	if ((s->cr0 & (X86_CR0_EM | X86_CR0_TS)) || !(s->cr4 & X86_CR4_OSFXSR))
+		return false;
+	return !avx || ((s->cr4 & X86_CR4_OSXSAVE) && (s->xcr0 & 6) == 6);
+}
+
+static bool x87_works(const struct cpu *cpu)
+{
+	return !(cpu->s.cr0 & (X86_CR0_EM | X86_CR0_TS));
+}
+
+/* VEX integer instructions on general registers need no vector state enabled. */
+static bool has_vector_operand(const struct x86_insn *insn)
+{
+	for (unsigned i = 0; i < insn->operand_count; i++) {
+		if (insn->operand[i].kind == X86_OPND_XMM || insn->operand[i].kind == X86_OPND_YMM)
+			return true;
+	}
+	return insn->op == X86_VZEROALL || insn->op == X86_VZEROUPPER || insn->op == X86_VLDMXCSR ||
+	       insn->op == X86_VSTMXCSR || insn->op == X86_LDMXCSR || insn->op == X86_STMXCSR;
+}
+
+/* May the guest execute this here, without a fault that only the interpreter raises? */
+static bool allowed(struct tr *tr)
+{
+	const struct x86_insn *insn = &tr->insn;
+
+	if (!tr->cpu->cpuid->features[insn->feature])
+		return false;
+	if (is_x87(insn) && !x87_works(tr->cpu))
+		return false;
+	if (is_vector(insn) && has_vector_operand(insn) &&
+	    !vectors_work(tr->cpu, insn->prefixes & X86_PFX_VEX))
+		return false;
+	return true;
+}
+
+/* The x87 state must be in the host's registers; it is brought there when a block first needs it. */
+static void need_x87(struct tr *tr)
+{
+	struct emitter *e = &tr->e;
+	uint8_t *loaded;
+
+	if (tr->uses_x87)
+		return;
+	tr->uses_x87 = true;
+	emit_load(e, HOST_T, mem_gs(DBT_OFFSET(x87_unloaded)), 8);
+	loaded = emit_jrcxz(e);
+	emit_mov_imm(e, HOST_U, tr->at);
+	emit_jmp(e, tr->d->exit_x87);
+	emit_patch_short(e, loaded);
+	tr_forget_u(tr);
+}
+
+/* Reads and decodes the next instruction; false: it goes on into the next page, or is none. */
+static bool fetch(struct tr *tr)
+{
+	unsigned offset = (unsigned)(tr->at & ~PAGE_MASK);
+	size_t available = PAGE_SIZE - offset;
+	int length;
+
+	if (available > 15)
+		available = 15;
+	/* A copy: another processor may be writing the page. */
+	memset(tr->bytes, 0, sizeof(tr->bytes));
+	memcpy(tr->bytes, tr->page + offset, available);
+	length = x86_decode(&tr->insn, tr->bytes, available, tr->cpu->mode);
+	if (length <= 0)
+		return false;
+	tr->next = tr->at + (unsigned)length;
+	return true;
+}
+
+static void one_instruction(struct tr *tr)
+{
+	struct emitter before = tr->e;
+	uint8_t u_base = tr->u_base;
+	int32_t u_disp = tr->u_disp;
+	unsigned exits = tr->exit_count;
+
+	tr->failed = false;
+	if (allowed(tr)) {
+		if (is_x87(&tr->insn) && tr_copyable(&tr->insn))
+			need_x87(tr);
+		if (tr_copyable(&tr->insn)) {
+			tr_copy(tr);
+			if (!tr->failed)
+				return;
+		} else if (tr_lower(tr) && !tr->failed) {
+			return;
+		}
+	}
+	tr->e = before;
+	tr->exit_count = exits;
+	tr->u_base = u_base;
+	tr->u_disp = u_disp;
+	tr->info->flags = 0;
+	tr->ended = false;
+	tr_step(tr);
+}
+
+static void patch_rel32(struct tr *tr, uint8_t *displacement, const uint8_t *target_write)
+{
+	int32_t relative = (int32_t)(target_write - (displacement + 4));
+
+	if (!tr->e.overflow)
+		memcpy(displacement, &relative, sizeof(relative));
+}
+
+/* Where a jump out of the block arrives first. */
+static bool finish_exit(struct tr *tr, const struct tr_exit *out)
+{
+	struct emitter *e = &tr->e;
+	struct dbt *d = tr->d;
+	uint32_t number;
+
+	patch_rel32(tr, out->jump, e->at);
+	if (out->step) {
+		emit_mov_imm(e, HOST_U, out->target);
+		emit_jmp(e, d->exit_step);
+		return true;
+	}
+	if (out->target >> PAGE_SHIFT == tr->rip >> PAGE_SHIFT) {
+		number = dbt_link_new(d, out->target);
+		if (number == ~0u)
+			return false;
+		d->links[number].jump = (uint32_t)(out->jump - d->code_write);
+		emit_mov_imm(e, HOST_U, out->target);
+		emit_mov_imm(e, HOST_T, number);
+		emit_jmp(e, d->exit_link);
+		return true;
+	}
+	number = dbt_slot_get(d, out->target, tr->user);
+	if (number == ~0u)
+		return false;
+	emit_load(e, HOST_T, mem_gs(DBT_OFFSET(slots_now)), 8);
+	emit_jmp_mem(e, mem_base(HOST_T, (int32_t)(number * 8)));
+	return true;
+}
+
+static struct tb *make_tb(struct tr *tr)
+{
+	struct dbt *d = tr->d;
+	struct tb *tb = dbt_meta_alloc(d, sizeof(*tb));
+	struct tb_insn *insns = dbt_meta_alloc(d, sizeof(*insns) * tr->count);
+
+	if (!tb || !insns)
+		return NULL;
+	memcpy(insns, tr->insns, sizeof(*insns) * tr->count);
+	*tb = (struct tb){
+		.rip = tr->rip,
+		.gpa = tr->gpa,
+		.key = tr->cpu->key,
+		.length = (uint16_t)(tr->at - tr->rip),
+		.count = (uint16_t)tr->count,
+		.host = (uint32_t)(tr->start - d->code_write),
+		.host_size = (uint32_t)(tr->e.at - tr->start),
+		.insns = insns,
+	};
+	return tb;
+}
+
+struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page)
+{
+	struct tr tr; /* large: only what is read first is set */
+	struct tb *tb;
+
+	tr.d = d;
+	tr.cpu = &d->cpu;
+	tr.start = d->code_write + d->code_used;
+	tr.e = (struct emitter){.at = tr.start, .end = d->code_write + d->code_size, .run_delta = d->code_run - d->code_write};
+	tr.rip = tr.at = rip;
+	tr.gpa = gpa;
+	tr.page = page;
+	tr.user = d->cpu.cpl == 3;
+	tr.count = tr.exit_count = 0;
+	tr.ended = tr.failed = tr.uses_x87 = false;
+	tr.u_base = HOST_NONE;
+	tr.u_disp = 0;
+
+	while (!tr.ended) {
+		/* The block's one page is what its code depends on. */
+		if (tr.count && (tr.at >> PAGE_SHIFT != rip >> PAGE_SHIFT || tr.count == TB_MAX_INSNS - 1 ||
+				 tr.exit_count > TB_MAX_EXITS - 4 || tr.e.at - tr.start > TB_MAX_HOST / 2)) {
+			struct tr_exit *out = &tr.exits[tr.exit_count++];
+
+			emit_u8(&tr.e, 0xe9);
+			*out = (struct tr_exit){.jump = tr.e.at, .target = tr.at};
+			emit_u32(&tr.e, 0);
+			break;
+		}
+		tr.info = &tr.insns[tr.count++];
+		*tr.info = (struct tb_insn){.host = (uint16_t)(tr.e.at - tr.start), .guest = (uint16_t)(tr.at - rip)};
+		tr.info->commit = tr.info->host;
+		if (!fetch(&tr)) {
+			tr.next = tr.at + 1;
+			tr_step(&tr);
+		} else {
+			one_instruction(&tr);
+		}
+		tr.at = tr.next;
+	}
+	/* Room for the jump that replaces a stale block. */
+	while (tr.e.at - tr.start < 24 && !tr.e.overflow)
+		emit_u8(&tr.e, 0xcc);
+	for (unsigned i = 0; i < tr.exit_count; i++) {
+		if (!finish_exit(&tr, &tr.exits[i]))
+			return NULL;
+	}
+	if (tr.e.overflow)
+		return NULL;
+	tb = make_tb(&tr);
+	if (!tb)
+		return NULL;
+	d->code_used = (size_t)(tr.e.at - d->code_write + 15) & ~(size_t)15;
+	d->stats.translations++;
+	d->stats.translated_insns += tr.count;
+	return tb;
+}

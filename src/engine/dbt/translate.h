@@ -1,0 +1,106 @@
+/* Private to the translator: the state of one translation, and what its files give each other.
+ *
+ *   translate.c   the walk over a block, one instruction after another
+ *   operands.c    memory operands: linear address, table lookup, addends kept for reuse
+ *   rewrite.c     a guest instruction re-encoded with host registers
+ *   lower_*.c     instructions that become something else
+ */
+#ifndef ENGINE_DBT_TRANSLATE_H
+#define ENGINE_DBT_TRANSLATE_H
+
+#include "engine/dbt/dbt.h"
+
+/* Which host register holds a guest register; HOST_NONE: it is in cpu.s.gpr[]. */
+extern const uint8_t guest_to_host[16];
+
+/* Instructions a block may have. */
+#define TB_MAX_INSNS 96
+#define TB_MAX_EXITS 64
+/* Host code of a block; what is left of the cache must hold one. */
+#define TB_MAX_HOST 24576
+
+/* What leaves the block: written behind its code, with a jump in the code to be led there. */
+struct tr_exit {
+	uint8_t *jump;   /* of the displacement of a rel32 in the code (writable alias) */
+	uint64_t target; /* rip */
+	bool step;       /* interpret there, instead of linking */
+};
+
+struct tr {
+	struct dbt *d;
+	struct cpu *cpu;
+	struct emitter e;
+	uint8_t *start;       /* writable alias of the block's first byte */
+	uint64_t rip;         /* of the block */
+	gpa_t gpa;
+	const uint8_t *page;  /* host address of the guest page */
+	bool user, long_mode;
+
+	struct x86_insn insn; /* the one at hand */
+	uint8_t bytes[16];
+	uint64_t at, next;    /* its rip, and the next one's */
+	struct tb_insn *info;
+	bool failed;          /* it can't be lowered: interpret it */
+	bool ended;           /* the block has ended with it */
+
+	/* u is the addend of the page of [u_base + u_disp], u_base a guest register; HOST_NONE: of nothing. */
+	uint8_t u_base;
+	int32_t u_disp;
+
+	struct tb_insn insns[TB_MAX_INSNS];
+	unsigned count;
+	struct tr_exit exits[TB_MAX_EXITS];
+	unsigned exit_count;
+	bool uses_x87;
+};
+
+/* The first host instruction that changes guest state comes next. */
+static inline void tr_commit(struct tr *tr)
+{
+	tr->info->commit = (uint16_t)(tr->e.at - tr->start);
+}
+
+/* ---- operands.c ---- */
+static inline void tr_forget_u(struct tr *tr)
+{
+	tr->u_base = HOST_NONE;
+}
+/* A memory operand of the instruction made accessible: the host operand to use. Clobbers u and, unless the
+ * address is a register and a displacement, t. */
+struct host_mem tr_memory(struct tr *tr, const struct x86_mem *mem, unsigned size);
+/* The same, as an address in u; t is free. Restartable only. */
+struct host_mem tr_memory_in_u(struct tr *tr, const struct x86_mem *mem, unsigned size);
+struct host_mem tr_memory_in_t(struct tr *tr, const struct x86_mem *mem, unsigned size);
+/* [guest rsp + disp] */
+struct host_mem tr_stack(struct tr *tr, int32_t disp, unsigned size);
+/* The linear address of a memory operand into `reg` (t or u; may clobber u when `reg` is t). */
+void tr_address(struct tr *tr, const struct x86_mem *mem, unsigned reg);
+/* A guest register's value: its host register, or `scratch` after loading it there. */
+unsigned tr_value(struct tr *tr, unsigned guest, unsigned scratch);
+/* Writes host register `src` to a guest register, all 64 bits. */
+void tr_set(struct tr *tr, unsigned guest, unsigned src);
+/* Guest rsp += delta. */
+void tr_adjust_rsp(struct tr *tr, int32_t delta);
+/* Guest register `guest` is about to change (keeps or drops u). */
+void tr_register_written(struct tr *tr, unsigned guest);
+
+/* ---- rewrite.c ---- */
+/* The instruction as it is, with its registers replaced and its memory operand made accessible. */
+void tr_copy(struct tr *tr);
+bool tr_has_high_byte(const struct x86_insn *insn);
+
+/* ---- lower.c ---- */
+/* Lowers what is not copied. False: not one of those. */
+bool tr_lower(struct tr *tr);
+void emit_indirect_jump(struct emitter *e);
+/* Ends the block with a jump to target. */
+void tr_jump_to(struct tr *tr, uint64_t target);
+/* The block ends here, the interpreter goes on with the instruction at hand. */
+void tr_step(struct tr *tr);
+
+/* Is the instruction one that may be copied? */
+bool tr_copyable(const struct x86_insn *insn);
+
+bool dbt_host_avx(void);
+
+#endif
