@@ -214,6 +214,17 @@ static void test_rep_stores(void **state)
 	atomic_fetch_or(mem_page_word(&m->vm.mem, PLAIN + PAGE_SIZE), 1);
 	run(m, code, sizeof(code));
 	assert_heard(m, "marked 1000; written 6000 1; written 6001 1; ");
+
+	/* The page becomes code while a span of it is written. */
+	uint64_t available;
+
+	assert_non_null(cpu_span(m->cpu, X86_ES, 0x7010, 16, true, &available));
+	cpu_span_written(m->cpu, X86_ES, 0x7010, available);
+	assert_heard(m, "");
+	atomic_fetch_or(mem_page_word(&m->vm.mem, 0x7000), 1);
+	cpu_span_written(m->cpu, X86_ES, 0x7010, available);
+	assert_heard(m, "written 7010 16; ");
+	assert_null(cpu_span(m->cpu, X86_ES, 0x7010, 16, true, &available));
 }
 
 /* More fills than the log of a flush holds, then fewer: none of them survives. */

@@ -276,8 +276,10 @@ void cpu_store_system(struct cpu *cpu, gva_t gva, unsigned size, uint64_t value)
 gva_t cpu_linear(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len, bool write);
 /* Host address of seg:offset if it is plain RAM with the right to access it and `len` bytes of it lie on one page;
  * *available (<= len) says how many do. NULL: take the slow way (element by element). May fault. For a
- * page that holds translated code a write span is refused. */
+ * page that holds translated code a write span is refused; who has one calls cpu_span_written() for what it wrote, before
+ * anything else is accessed. */
 void *cpu_span(struct cpu *cpu, unsigned seg, uint64_t offset, uint64_t len, bool write, uint64_t *available);
+void cpu_span_written(struct cpu *cpu, unsigned seg, uint64_t offset, uint64_t len);
 /* Guest-physical access that may hit a device. size 1, 2, 4, 8. */
 uint64_t cpu_phys_read(struct cpu *cpu, gpa_t gpa, unsigned size);
 void cpu_phys_write(struct cpu *cpu, gpa_t gpa, unsigned size, uint64_t value);

@@ -656,8 +656,7 @@ void *cpu_span(struct cpu *cpu, unsigned seg, uint64_t offset, uint64_t len, boo
 	uint64_t room;
 	gva_t gva;
 
-	/* With hooks what is written has to be looked at afterwards. */
-	if (cpu->data_tlb == TLB_CHECKED || (write && cpu->mmu_hooks))
+	if (cpu->data_tlb == TLB_CHECKED)
 		return NULL;
 	gva = cpu_linear(cpu, seg, offset, 1, write);
 	room = PAGE_SIZE - (gva & ~PAGE_MASK);
@@ -679,6 +678,17 @@ void *cpu_span(struct cpu *cpu, unsigned seg, uint64_t offset, uint64_t len, boo
 		return NULL;
 	*available = len;
 	return span.hva;
+}
+
+void cpu_span_written(struct cpu *cpu, unsigned seg, uint64_t offset, uint64_t len)
+{
+	struct span span;
+
+	if (!cpu->mmu_hooks)
+		return;
+	/* It can't fault: the page is in the TLB since cpu_span(). */
+	span = translate(cpu, cpu_linear(cpu, seg, offset, 1, true), true, cpu->rights);
+	note_write(cpu, &span, (unsigned)len);
 }
 
 /* ---- code ---- */

@@ -166,6 +166,7 @@ static uint64_t bulk_movs(struct cpu *cpu, const struct x86_insn *insn, struct s
 	if (!to)
 		return 0;
 	copy_forward(to, from, count * string->size, string->size);
+	cpu_span_written(cpu, X86_ES, dest_offset(cpu, string), count * string->size);
 	return count;
 }
 
@@ -193,10 +194,11 @@ static uint64_t bulk_stos(struct cpu *cpu, const struct x86_insn *insn, struct s
 		return 0;
 	if (value == 0 || string->size == 1) {
 		memset(to, (int)(value & 0xff), count * string->size);
-		return count;
+	} else {
+		for (uint64_t i = 0; i < count; i++)
+			memcpy(to + i * string->size, &value, string->size);
 	}
-	for (uint64_t i = 0; i < count; i++)
-		memcpy(to + i * string->size, &value, string->size);
+	cpu_span_written(cpu, X86_ES, dest_offset(cpu, string), count * string->size);
 	return count;
 }
 
