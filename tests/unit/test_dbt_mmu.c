@@ -30,7 +30,7 @@
 
 #define WRITABLE_VIEW 0x500000000000ull
 #define READABLE_VIEW 0x600000000000ull
-#define NOWHERE       0x4ffffffff000ull /* the middle page */
+#define NOWHERE       0x4ffffffff000ull
 
 struct dbt_ram {
 	struct mem *mem;
@@ -52,7 +52,7 @@ uint8_t *dbt_ram_view_ready(struct dbt_ram *ram, gpa_t gpa, bool writable)
 
 uint8_t *dbt_ram_nowhere(struct dbt_ram *ram)
 {
-	return (uint8_t *)NOWHERE - PAGE_SIZE;
+	return (uint8_t *)NOWHERE;
 }
 
 /* ---- a machine ---- */

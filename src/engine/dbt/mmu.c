@@ -139,7 +139,7 @@ int dbt_mmu_init(struct dbt_mmu *mmu, struct cpu *cpu, struct dbt_ram *ram, unsi
 	*mmu = (struct dbt_mmu){
 		.cpu = cpu,
 		.ram = ram,
-		.nowhere = dbt_ram_nowhere(ram) + PAGE_SIZE,
+		.nowhere = dbt_ram_nowhere(ram),
 		.context_count = contexts < 1 ? 1 : contexts > DBT_CONTEXTS_MAX ? DBT_CONTEXTS_MAX : contexts,
 		.private_state = state,
 	};

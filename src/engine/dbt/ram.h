@@ -39,7 +39,7 @@ uint8_t *dbt_ram_view_ready(struct dbt_ram *ram, gpa_t gpa, bool writable);
 void dbt_ram_protect(struct dbt_ram *ram, gpa_t gpa);
 void dbt_ram_unprotect(struct dbt_ram *ram, gpa_t gpa);
 
-/* A host range of 3 pages, all PROT_NONE for ever: the middle one is where invalid table entries point. */
+/* Where invalid table entries point: the middle one of 3 pages that are PROT_NONE for ever. */
 uint8_t *dbt_ram_nowhere(struct dbt_ram *ram);
 
 #endif
