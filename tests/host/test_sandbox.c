@@ -312,6 +312,92 @@ static void test_what_everybody_may(void **state)
 	}
 }
 
+/* ---- translated code: made executable before, never afterwards ---- */
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE  103
+#endif
+
+#if defined(__x86_64__)
+static uint8_t *code_run, *code_write, *shared_page;
+
+static void make_code(void)
+{
+	int fd = memfd_create("code", MFD_CLOEXEC);
+
+	assert_int_equal(ftruncate(fd, PAGE_SIZE), 0);
+	code_run = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	code_write = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	shared_page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(code_run != MAP_FAILED && code_write != MAP_FAILED && shared_page != MAP_FAILED);
+	close(fd);
+}
+
+static volatile sig_atomic_t kicked;
+
+static void on_kick(int signal)
+{
+	kicked = 1;
+}
+
+static void do_translate(int arg)
+{
+	static const uint8_t seven[] = {0xb8, 7, 0, 0, 0, 0xc3}; /* mov eax, 7; ret */
+	stack_t stack;
+
+	memcpy(code_write, seven, sizeof(seven));
+	if (((int (*)(void))(uintptr_t)code_run)() != 7)
+		_exit(1);
+	if (mprotect(shared_page, PAGE_SIZE, PROT_NONE) < 0 || mprotect(shared_page, PAGE_SIZE, PROT_READ | PROT_WRITE) < 0)
+		_exit(2);
+	/* Old kernels refuse guards; the sandbox does not. */
+	madvise(shared_page, PAGE_SIZE, MADV_GUARD_INSTALL);
+	madvise(shared_page, PAGE_SIZE, MADV_GUARD_REMOVE);
+	if (madvise(shared_page, PAGE_SIZE, MADV_DONTNEED) < 0)
+		_exit(3);
+	if (syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGRTMIN + 3) < 0 || !kicked)
+		_exit(4);
+	if (sigaltstack(NULL, &stack) < 0 || munmap(shared_page, PAGE_SIZE) < 0)
+		_exit(5);
+}
+
+static void do_code_writable_too(int arg)
+{
+	mprotect(code_run, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
+}
+
+static void do_alias_executable(int arg)
+{
+	mprotect(code_write, PAGE_SIZE, PROT_READ | PROT_EXEC);
+}
+
+static void do_new_handler(int arg)
+{
+	signal(SIGSEGV, SIG_IGN);
+}
+
+static void test_translated_code(void **state)
+{
+	make_code();
+	signal(SIGRTMIN + 3, on_kick);
+	expect_passed(SANDBOX_VCPU, false, do_translate, 0);
+	for (enum sandbox_role role = 0; role < SANDBOX_ROLE_COUNT; role++) {
+		expect_stopped(role, true, do_code_writable_too, 0, "mprotect");
+		expect_stopped(role, true, do_alias_executable, 0, "mprotect");
+	}
+	expect_stopped(SANDBOX_VCPU, false, do_new_handler, 0, "rt_sigaction");
+	signal(SIGRTMIN + 3, SIG_DFL);
+	munmap(code_run, PAGE_SIZE);
+	munmap(code_write, PAGE_SIZE);
+	munmap(shared_page, PAGE_SIZE);
+}
+#else
+static void test_translated_code(void **state)
+{
+}
+#endif
+
 /* ---- capabilities ---- */
 
 static void do_wait(int arg)
@@ -540,6 +626,7 @@ int main(void)
 		cmocka_unit_test(test_what_nobody_may),
 		cmocka_unit_test(test_what_some_may),
 		cmocka_unit_test(test_what_everybody_may),
+		cmocka_unit_test(test_translated_code),
 		cmocka_unit_test(test_capabilities_are_gone),
 		cmocka_unit_test(test_machine_in_sandbox),
 		cmocka_unit_test(test_descriptors),

@@ -217,7 +217,9 @@ void dbt_stubs_emit(struct dbt *d, struct emitter *e);
 struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page);
 
 /* -- fault.c -- */
+/* For a VM, on a thread that may still (or again) change handlers: before the sandbox, or the I/O thread. */
 int dbt_signals_init(void);
+void dbt_signals_exit(void);
 int dbt_thread_init(struct dbt *d); /* on the vcpu thread */
 void dbt_thread_exit(struct dbt *d);
 int dbt_kick_signal(void);

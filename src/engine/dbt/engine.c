@@ -49,6 +49,13 @@ static int dbt_vm_init(struct vm *vm, char *why, size_t why_size)
 		platform_free(shared);
 		return r;
 	}
+	r = dbt_signals_init();
+	if (r < 0) {
+		fmt_print(why, why_size, "cannot handle the faults of translated code (error %d): use the interp engine", -r);
+		dbt_ram_destroy(shared->ram);
+		platform_free(shared);
+		return r;
+	}
 	vm->engine_vm = shared;
 	vm->mem.written = dbt_memory_written;
 	vm->mem.written_ctx = shared;
@@ -60,6 +67,7 @@ static void dbt_vm_destroy(struct vm *vm)
 	struct dbt_vm *shared = vm->engine_vm;
 
 	vm->mem.written = NULL;
+	dbt_signals_exit();
 	dbt_ram_destroy(shared->ram);
 	platform_free(shared);
 	vm->engine_vm = NULL;
@@ -107,9 +115,6 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	if (r < 0)
 		goto fail_cpu;
 	r = dbt_code_init(d, CODE_SIZE);
-	if (r < 0)
-		goto fail_code;
-	r = dbt_signals_init();
 	if (r < 0)
 		goto fail_code;
 	r = dbt_thread_init(d);

@@ -14,6 +14,7 @@
 #include "base/string.h"
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -24,6 +25,10 @@
 
 /* The handler must find its vcpu: signals have no other argument. */
 static __thread struct dbt *current;
+
+/* The handlers are the process's, shared by its VMs: who had the signals before, while there is any. */
+static struct lock installing;
+static unsigned users;
 static struct sigaction previous[NSIG];
 
 static const uint8_t greg_of_host[16] = {
@@ -209,16 +214,21 @@ static struct tb *locate(struct dbt *d, ucontext_t *context, struct tb_insn **in
 	return *insn ? tb : NULL;
 }
 
+/* A fault of our own. Whoever handled it before is told; if that did not end the process, the same fault does, since the
+ * kernel does not deliver a fault that is blocked: that needs no system call, and is shown where it happened. */
 static void not_ours(int signal, siginfo_t *info, void *raw)
 {
 	struct sigaction *before = &previous[signal];
+	ucontext_t *context = raw;
 
+	/* Sent by somebody: it would not repeat itself. */
+	if (info->si_code <= 0)
+		abort();
 	if (before->sa_flags & SA_SIGINFO)
 		before->sa_sigaction(signal, info, raw);
 	else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN)
 		before->sa_handler(signal);
-	else
-		sigaction(signal, before, NULL); /* returns to the instruction, which ends the process */
+	sigaddset(&context->uc_sigmask, signal);
 }
 
 static bool side_overflow(struct dbt *d, siginfo_t *info, ucontext_t *context)
@@ -311,29 +321,51 @@ int dbt_kick_signal(void)
 	return SIGRTMIN + 3;
 }
 
-int dbt_signals_init(void)
+static const struct {
+	int signal;
+	void (*handler)(int, siginfo_t *, void *);
+} handlers[] = {
+	{SIGSEGV, on_fault}, {SIGBUS, on_fault}, {SIGFPE, on_fault}, {SIGILL, on_fault}, {SIGTRAP, on_trap},
+};
+
+static int install(void)
 {
-	static const struct {
-		int signal;
-		void (*handler)(int, siginfo_t *, void *);
-	} handlers[] = {
-		{SIGSEGV, on_fault}, {SIGBUS, on_fault}, {SIGFPE, on_fault}, {SIGILL, on_fault}, {SIGTRAP, on_trap},
-	};
 	struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
 
 	sigfillset(&action.sa_mask);
+	sigdelset(&action.sa_mask, SIGSYS); /* the sandbox reports a call that it stops */
 	for (unsigned i = 0; i < ARRAY_SIZE(handlers); i++) {
-		struct sigaction before;
-
 		action.sa_sigaction = handlers[i].handler;
-		if (sigaction(handlers[i].signal, &action, &before) < 0)
+		if (sigaction(handlers[i].signal, &action, &previous[handlers[i].signal]) < 0)
 			return -errno;
-		if (!(before.sa_flags & SA_SIGINFO) || before.sa_sigaction != handlers[i].handler)
-			previous[handlers[i].signal] = before;
 	}
 	action.sa_sigaction = on_kick;
 	action.sa_flags |= SA_RESTART;
 	return sigaction(dbt_kick_signal(), &action, NULL) < 0 ? -errno : 0;
+}
+
+int dbt_signals_init(void)
+{
+	int r = 0;
+
+	lock_take(&installing);
+	if (users == 0)
+		r = install();
+	if (r == 0)
+		users++;
+	lock_release(&installing);
+	return r;
+}
+
+/* The kick stays ours: one may still be on its way. */
+void dbt_signals_exit(void)
+{
+	lock_take(&installing);
+	if (--users == 0) {
+		for (unsigned i = 0; i < ARRAY_SIZE(handlers); i++)
+			sigaction(handlers[i].signal, &previous[handlers[i].signal], NULL);
+	}
+	lock_release(&installing);
 }
 
 int dbt_thread_init(struct dbt *d)
