@@ -1,12 +1,13 @@
 #!/bin/sh
 # Runs a bare-metal guest on an engine. It passes when it says so itself, and says the same on the interpreter.
 #
-# usage: guest.sh RUSE ENGINE CPUS GUEST.elf
+# usage: guest.sh RUSE ENGINE CPUS GUEST.elf [OPTION]...
 #
 # 77 (skipped) and the reason when the engine can't run here.
 set -u
 
 ruse=$1 engine=$2 cpus=$3 guest=$4
+shift 4
 name=$(basename "$guest" .elf)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -23,10 +24,12 @@ value() {
 		ours && $1 == field { sub(/^[^:]*: */, ""); sub(/,$/, ""); print }'
 }
 
-# run ENGINE: standard output in $work/ENGINE; prints the exit status.
+# run ENGINE [OPTION]...: standard output in $work/ENGINE; prints the exit status.
 run() {
-	timeout 50 "$ruse" run --kernel "$guest" --test-devices --engine "$1" --no-reboot --cpus "$cpus" --memory 64M \
-		>"$work/$1" 2>"$work/$1.err" </dev/null
+	on=$1
+	shift
+	timeout 50 "$ruse" run --kernel "$guest" --test-devices --engine "$on" --no-reboot --cpus "$cpus" --memory 64M "$@" \
+		>"$work/$on" 2>"$work/$on.err" </dev/null
 	echo $?
 }
 
@@ -40,12 +43,12 @@ if [ "$engine" = kvm ]; then
 fi
 
 # isa-debug-exit: 2n + 1 for the guest's n.
-status=$(run "$engine")
+status=$(run "$engine" "$@")
 cat "$work/$engine" "$work/$engine.err"
 # 1 is also what ruse says when it could not start.
 [ "$status" = 1 ] && grep -q "^$name: .* 0 failed" "$work/$engine" || { echo "FAIL: exit status $status"; exit 1; }
 [ "$engine" = interp ] && exit 0
-[ "$(run interp)" = 1 ] && cmp "$work/interp" "$work/$engine" && exit 0
+[ "$(run interp "$@")" = 1 ] && cmp "$work/interp" "$work/$engine" && exit 0
 echo "FAIL: the interpreter says:"
 cat "$work/interp" "$work/interp.err"
 exit 1

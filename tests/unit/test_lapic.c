@@ -383,6 +383,19 @@ static void timer_deadline(void **state)
 	assert_int_equal(pending(vm, 0), -1);
 }
 
+/* What CPUID doesn't offer can't be entered. */
+static void modes_not_offered(void **state)
+{
+	struct vm *vm = *state;
+
+	x86_cpuid_remove(vm->cpuid, X86_CPU_tsc_deadline_timer);
+	x86_cpuid_remove(vm->cpuid, X86_CPU_x2apic);
+	machine_write(vm, 0, APIC(0x320), 4, 0x400ec);
+	assert_int_equal(machine_read(vm, 0, APIC(0x320), 4), 0xec); /* one-shot: the bit is reserved */
+	assert_false(machine_wrmsr(vm, 0, X86_MSR_APIC_BASE, 0xfee00d00));
+	assert_true(machine_wrmsr(vm, 0, X86_MSR_APIC_BASE, 0xfee00900));
+}
+
 static void software_disable_masks_the_timer(void **state)
 {
 	struct vm *vm = *state;
@@ -568,6 +581,7 @@ int main(void)
 		CASE(timer_one_shot),
 		CASE(timer_periodic),
 		CASE(timer_deadline),
+		CASE(modes_not_offered),
 		CASE(software_disable_masks_the_timer),
 		CASE(base_state_machine),
 		CASE(x2apic),
