@@ -130,6 +130,7 @@ static const struct {
 /* What KVM does not report as supported though it is there with in-kernel controllers. */
 #define LEAF1_ECX_KEEP (1u << 24 /* TSC deadline */ | 1u << 31 /* hypervisor */ | 1u << 27 /* OSXSAVE: dynamic */)
 
+/* (The area's size in leaf 0xd, at these offsets, is x86_cpuid_derive()'s.) */
 void kvm_arch_cpuid_filter(struct vm *vm)
 {
 	const struct kvm_vm *kvm = vm->engine_vm;
