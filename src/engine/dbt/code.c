@@ -391,18 +391,27 @@ void dbt_targets_flush(struct dbt *d, struct dbt_targets *targets, bool user)
 
 void dbt_side_reset(struct dbt *d)
 {
-	d->side_sp = d->side_base;
+	d->side_sp = d->side_user ? d->side_user_base : d->side_base;
+	d->side_user_sp = d->side_user_base;
 }
 
 void dbt_select(struct dbt *d)
 {
-	struct dbt_targets *targets = targets_now(d, d->cpu.cpl == 3);
+	bool user = d->cpu.cpl == 3;
 
 	slots_complete(d, false);
 	slots_complete(d, true);
-	d->slots_now = (uintptr_t)targets->slots;
-	d->jumps_now = (uintptr_t)targets->jumps >> 3;
-	d->table_now = dbt_mmu_table(&d->mmu, d->cpu.rights);
+	for (unsigned i = 0; i < 2; i++) {
+		struct dbt_targets *targets = targets_now(d, i);
+
+		d->slots_of[i] = (uintptr_t)targets->slots;
+		d->jumps_of[i] = (uintptr_t)targets->jumps >> 3;
+	}
+	d->slots_now = d->slots_of[user];
+	d->jumps_now = d->jumps_of[user];
+	for (unsigned i = 0; i < TLB_COUNT; i++)
+		d->table[i] = dbt_mmu_table(&d->mmu, (enum tlb_index)i);
+	d->table_now = d->table[d->cpu.rights];
 }
 
 /* ---- mappings that change ---- */
@@ -550,11 +559,15 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 	if (!d->meta || !d->tb_order || !d->tb_hash || !d->page_hash || !d->links || d->side_stack == MAP_FAILED ||
 	    !d->targets)
 		return -ENOMEM;
-	if (mprotect(d->side_stack + PAGE_SIZE, DBT_SIDE_STACK, PROT_READ | PROT_WRITE) < 0)
+	/* Guard, user code's, guard, supervisor code's, guard. */
+	if (mprotect(d->side_stack + PAGE_SIZE, DBT_SIDE_STACK, PROT_READ | PROT_WRITE) < 0 ||
+	    mprotect(d->side_stack + PAGE_SIZE + DBT_SIDE_STACK / 2, PAGE_SIZE, PROT_NONE) < 0)
 		return -ENOMEM;
 	/* The bottom of the side stack: a return with nothing on it. */
 	d->side_base = (uintptr_t)d->side_stack + PAGE_SIZE + DBT_SIDE_STACK - 64;
 	*(uint64_t *)d->side_base = (uintptr_t)d->return_underflow;
+	d->side_user_base = (uintptr_t)d->side_stack + PAGE_SIZE + DBT_SIDE_STACK / 2 - 64;
+	*(uint64_t *)d->side_user_base = (uintptr_t)d->return_underflow_user;
 	dbt_side_reset(d);
 	template = jump_template(d);
 	if (template < 0)

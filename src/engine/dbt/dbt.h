@@ -44,6 +44,7 @@ struct tb_insn {
 	uint8_t flags;   /* TB_INSN_* */
 };
 #define TB_INSN_U_LIVE  1u /* at its memory access `u` is the page's addend: a fault may replace it and go on */
+#define TB_INSN_SHADOW  4u /* no interrupt before it: STI came before */
 #define TB_INSN_RESTART 2u /* from anywhere up to `commit` it may be started again at `host` */
 
 struct tb {
@@ -131,8 +132,13 @@ struct dbt {
 
 	/* read and written by translated code */
 	uint64_t jump_to, c_sp, side_sp, side_base;
-	uint64_t table[TLB_COUNT];
+	uint64_t side_user_base, side_user_sp; /* sp: the user's, while supervisor code runs */
+	uint8_t side_user;     /* whose side stack RSP is on */
+	uint64_t table[TLB_COUNT]; /* of the current context */
 	uint64_t table_now;
+	uint64_t slots_of[2], jumps_of[2]; /* kernel, user */
+	uint64_t saved_rax;    /* while RAX is borrowed */
+	uint64_t saved_flags;  /* likewise, as flags_word */
 	uint64_t kicked;       /* a kick has not been looked at */
 	uint64_t guest_df;
 	uint64_t slots_now;    /* address of the slots of the current privilege and context */
@@ -166,10 +172,11 @@ struct dbt {
 
 	/* addresses of stubs */
 	uint8_t *enter, *enter_window, *enter_window_end;
-	uint8_t *exit_lookup, *exit_link, *exit_slot, *exit_indirect, *exit_step, *exit_kick, *exit_x87, *return_underflow, *return_miss, *stubs_end;
+	uint8_t *exit_lookup, *exit_link, *exit_slot, *exit_indirect, *exit_step, *exit_kick, *exit_x87, *return_underflow, *return_underflow_user, *return_miss, *stubs_end;
 
 	uint32_t writes_seen;
-	uint32_t side_owner;
+	uint64_t assumptions; /* dbt_assumptions() of all translations */
+	struct dbt_context *side_context;
 	struct dbt_stats stats;
 	uint64_t last_fs;
 	int thread_id;
@@ -215,6 +222,10 @@ void dbt_stubs_emit(struct dbt *d, struct emitter *e);
 
 /* -- translate.c -- */
 struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page);
+
+/* -- lower_system.c -- */
+/* What all translations take for granted of the control registers; another value makes them wrong. */
+uint64_t dbt_assumptions(const struct cpu *cpu);
 
 /* -- fault.c -- */
 /* For a VM, on a thread that may still (or again) change handlers: before the sandbox, or the I/O thread. */

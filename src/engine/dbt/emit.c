@@ -156,17 +156,25 @@ void emit_mov_imm(struct emitter *e, unsigned dst, uint64_t value)
 	}
 }
 
-/* VEX.LZ.<pp>.<map>.W1 */
-static void put_vex(struct emitter *e, unsigned map, unsigned pp, unsigned reg, unsigned vvvv, unsigned rm)
+/* VEX.LZ.<pp>.<map>.W<w> */
+static void put_vex(struct emitter *e, unsigned map, unsigned pp, unsigned w, unsigned reg, unsigned vvvv, unsigned rm)
 {
 	emit_u8(e, 0xc4);
 	emit_u8(e, (~reg >> 3 & 1) << 7 | 1u << 6 | (~rm >> 3 & 1) << 5 | map);
-	emit_u8(e, 1u << 7 | (~vvvv & 15) << 3 | pp);
+	emit_u8(e, w << 7 | (~vvvv & 15) << 3 | pp);
 }
 
 void emit_rorx(struct emitter *e, unsigned dst, unsigned src, unsigned count)
 {
-	put_vex(e, 3, 3, dst, 0, src);
+	put_vex(e, 3, 3, 1, dst, 0, src);
+	emit_u8(e, 0xf0);
+	emit_u8(e, 0xc0 | (dst & 7) << 3 | (src & 7));
+	emit_u8(e, count);
+}
+
+void emit_rorx32(struct emitter *e, unsigned dst, unsigned src, unsigned count)
+{
+	put_vex(e, 3, 3, 0, dst, 0, src);
 	emit_u8(e, 0xf0);
 	emit_u8(e, 0xc0 | (dst & 7) << 3 | (src & 7));
 	emit_u8(e, count);
@@ -174,7 +182,7 @@ void emit_rorx(struct emitter *e, unsigned dst, unsigned src, unsigned count)
 
 void emit_sarx(struct emitter *e, unsigned dst, unsigned src, unsigned count_reg)
 {
-	put_vex(e, 2, 2, dst, count_reg, src);
+	put_vex(e, 2, 2, 1, dst, count_reg, src);
 	emit_u8(e, 0xf7);
 	emit_u8(e, 0xc0 | (dst & 7) << 3 | (src & 7));
 }

@@ -65,6 +65,8 @@ void emit_store_imm(struct emitter *e, struct host_mem mem, int32_t imm, unsigne
 void emit_lea(struct emitter *e, unsigned dst, struct host_mem mem, unsigned size);
 void emit_mov_imm(struct emitter *e, unsigned dst, uint64_t value); /* the shortest form */
 void emit_rorx(struct emitter *e, unsigned dst, unsigned src, unsigned count);
+/* The lower half rotated, zero-extended. */
+void emit_rorx32(struct emitter *e, unsigned dst, unsigned src, unsigned count);
 void emit_sarx(struct emitter *e, unsigned dst, unsigned src, unsigned count_reg);
 void emit_not(struct emitter *e, unsigned reg);
 

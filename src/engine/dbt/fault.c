@@ -231,13 +231,17 @@ static void not_ours(int signal, siginfo_t *info, void *raw)
 	sigaddset(&context->uc_sigmask, signal);
 }
 
+/* A call nested too deep for the side stack: it begins anew. */
 static bool side_overflow(struct dbt *d, siginfo_t *info, ucontext_t *context)
 {
-	uintptr_t address = (uintptr_t)info->si_addr;
+	uintptr_t guard = ((uintptr_t)info->si_addr & PAGE_MASK) - (uintptr_t)d->side_stack;
 
-	if (address < (uintptr_t)d->side_stack || address >= (uintptr_t)d->side_stack + PAGE_SIZE)
+	if (guard == 0)
+		set_host(context, HOST_RSP, d->side_user_base);
+	else if (guard == PAGE_SIZE + DBT_SIDE_STACK / 2)
+		set_host(context, HOST_RSP, d->side_base);
+	else
 		return false;
-	set_host(context, HOST_RSP, d->side_base);
 	return true;
 }
 
@@ -283,7 +287,7 @@ static void stop_at_boundary(struct dbt *d, ucontext_t *context)
 	if (!in_cache(d, pc))
 		return;
 	tb = locate(d, context, &insn, &at);
-	if (tb && at <= insn->commit && !(at > insn->host && insn->commit == insn->host)) {
+	if (tb && at <= insn->commit && !(insn->flags & TB_INSN_SHADOW)) {
 		leave_for(d, context, tb, insn, d->exit_kick);
 		return;
 	}

@@ -355,6 +355,6 @@ bool tr_lower(struct tr *tr)
 	case X86_STD:
 		return lower_direction(tr, true);
 	default:
-		return false;
+		return tr_lower_system(tr);
 	}
 }

@@ -7,7 +7,8 @@
 #include <stdatomic.h>
 
 /* What translated code takes for granted; all else is interpreted until it holds again. */
-#define FLAGS_NOT_TRANSLATED (X86_FLAG_TF | X86_FLAG_RF | X86_FLAG_VM | X86_FLAG_NT | X86_FLAG_IOPL)
+#define FLAGS_NOT_TRANSLATED                                                                       \
+	(X86_FLAG_TF | X86_FLAG_RF | X86_FLAG_VM | X86_FLAG_NT | X86_FLAG_IOPL | X86_FLAG_ID | X86_FLAG_VIF | X86_FLAG_VIP)
 
 static bool translatable(const struct cpu *cpu)
 {
@@ -44,6 +45,7 @@ static void flags_to_host(struct dbt *d)
 
 	d->flags_word = (uint16_t)((flags & 0xd7) << 8 | (flags & X86_FLAG_OF ? 1 : 0));
 	d->guest_df = !!(d->cpu.s.rflags & X86_FLAG_DF);
+	d->cpu.s.rflags &= ~(uint64_t)(X86_FLAGS_STATUS | X86_FLAG_DF);
 }
 
 static void flags_from_host(struct dbt *d)
@@ -85,16 +87,21 @@ static void enter(struct dbt *d, struct tb *tb)
 	cpu->block = NULL;
 }
 
-/* CPL or address space changed since translated code last ran: host return addresses of the others are not to be
- * used. */
+/* Host return addresses of another address space are not to be used; each privilege level has its own. */
 static void select_side(struct dbt *d)
 {
-	uint32_t who = d->cpu.key << 8 | (uint32_t)(d->mmu.current - d->mmu.contexts);
+	bool user = d->cpu.cpl == 3;
 
-	if (who != d->side_owner) {
-		d->side_owner = who;
+	if (d->side_context != d->mmu.current) {
+		d->side_context = d->mmu.current;
 		dbt_side_reset(d);
 	}
+	if (user == d->side_user)
+		return;
+	if (!user)
+		d->side_user_sp = d->side_sp;
+	d->side_sp = user ? d->side_user_sp : d->side_base;
+	d->side_user = user;
 }
 
 bool dbt_run(struct cpu *cpu)
@@ -116,6 +123,10 @@ bool dbt_run(struct cpu *cpu)
 			dbt_x87_store(d);
 			fast_run(cpu);
 			return false;
+		}
+		if (d->assumptions != dbt_assumptions(cpu)) {
+			dbt_code_flush(d);
+			d->assumptions = dbt_assumptions(cpu);
 		}
 		flushes = d->stats.cache_flushes;
 		tb = dbt_tb_get(d);

@@ -146,6 +146,9 @@ void dbt_stubs_emit(struct dbt *d, struct emitter *e)
 	/* The bottom of the side stack returns here; so does a return site whose address is not u. */
 	d->return_underflow = emit_here(e);
 	emit_load(e, HOST_RSP, FIELD(side_base), 8);
+	emit_indirect_jump(e);
+	d->return_underflow_user = emit_here(e);
+	emit_load(e, HOST_RSP, FIELD(side_user_base), 8);
 	d->return_miss = emit_here(e);
 	emit_indirect_jump(e);
 	d->stubs_end = emit_here(e);

@@ -133,7 +133,7 @@ static void one_instruction(struct tr *tr)
 	tr->u_base = u_base;
 	tr->u_disp = u_disp;
 	tr->info->flags = 0;
-	tr->ended = false;
+	tr->ended = tr->shadow = false;
 	tr_step(tr);
 }
 
@@ -202,8 +202,10 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 {
 	struct tr tr; /* large: only what is read first is set */
 	struct tb *tb;
+	bool shadow;
 
 	tr.d = d;
+	tr.shadow = false;
 	tr.cpu = &d->cpu;
 	tr.start = d->code_write + d->code_used;
 	tr.e = (struct emitter){.at = tr.start, .end = d->code_write + d->code_size, .run_delta = d->code_run - d->code_write};
@@ -230,12 +232,16 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 		tr.info = &tr.insns[tr.count++];
 		*tr.info = (struct tb_insn){.host = (uint16_t)(tr.e.at - tr.start), .guest = (uint16_t)(tr.at - rip)};
 		tr.info->commit = tr.info->host;
+		shadow = tr.shadow;
+		tr.shadow = false;
 		if (!fetch(&tr)) {
 			tr.next = tr.at + 1;
 			tr_step(&tr);
 		} else {
 			one_instruction(&tr);
 		}
+		if (shadow)
+			tr.info->flags |= TB_INSN_SHADOW;
 		tr.at = tr.next;
 	}
 	/* Room for the jump that replaces a stale block. */

@@ -52,6 +52,7 @@ struct tr {
 	struct tr_exit exits[TB_MAX_EXITS];
 	unsigned exit_count;
 	bool uses_x87;
+	bool shadow;          /* the instruction was an STI: no interrupt before the next */
 };
 
 /* The first host instruction that changes guest state comes next. */
@@ -92,6 +93,7 @@ bool tr_has_high_byte(const struct x86_insn *insn);
 /* ---- lower.c ---- */
 /* Lowers what is not copied. False: not one of those. */
 bool tr_lower(struct tr *tr);
+bool tr_lower_system(struct tr *tr);
 void emit_indirect_jump(struct emitter *e);
 /* Ends the block with a jump to target. */
 void tr_jump_to(struct tr *tr, uint64_t target);
