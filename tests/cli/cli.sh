@@ -183,6 +183,8 @@ accepted 0 engines
 grep -q '^interp ' "$work/out" || complain 'engines does not name interp'
 accepted 0 engines --json
 grep -q '"instructions_per_second"' "$work/out" || complain 'engines --json has no speed'
+# The guest that engines are measured with is memory of the kind that every engine can take.
+grep -q 'cannot map guest memory' "$work/out" && complain 'an engine cannot take the calibration guest'
 
 # ---- one set of options everywhere ----
 

@@ -74,7 +74,7 @@ static int bench_create(struct bench *bench, const struct engine_ops *engine, ch
 	if (!bench->vm)
 		goto no_memory;
 	bench->vm->arch_ops = &x86_vcpu_ops;
-	bench->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bench->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (bench->memory == MAP_FAILED) {
 		bench->memory = NULL;
 		goto no_memory;
