@@ -11,6 +11,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#ifndef PIDFD_SELF
+#define PIDFD_SELF (-10000) /* linux/pidfd.h */
+#endif
+
 /* The kernel takes an ioctl's or fcntl's number as 32 bits: the upper half is not compared. */
 #define LOW32                     0xffffffffu
 #define EQUALS(argument, number)  CHECK_MASKED, argument, LOW32, (uint32_t)(number)
@@ -44,6 +48,7 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"mremap", ROLE_ALL},
 	{"munmap", ROLE_ALL},
 	{"madvise", ROLE_ALL},
+	{"process_madvise", ROLE_VCPU, EQUALS(0, PIDFD_SELF)}, /* guards in guest memory, dbt/ram.c */
 	{"mincore", ROLE_IO}, /* --stats: how much of the guest is resident */
 	{"sched_getaffinity", ROLE_ALL}, /* malloc counts processors */
 	{"getrandom", ROLE_ALL},
