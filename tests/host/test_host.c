@@ -70,6 +70,27 @@ static void test_memory(void **state)
 	assert_true(touch_crashes(hva));
 }
 
+static void test_shared_memory(void **state)
+{
+	struct guest_memory memory = {0};
+	struct mem mem = {0};
+	char why[256];
+	uint8_t *hva, *again;
+
+	assert_int_equal(guest_memory_add(&memory, &mem, 0, MIB(4), GUEST_MEMORY_HUGE | GUEST_MEMORY_SHARED, why,
+					  sizeof(why)), 0);
+	hva = mem_hva(&mem, 0, MIB(4));
+	again = mremap(hva, 0, MIB(4), MREMAP_MAYMOVE);
+	assert_true(again != MAP_FAILED);
+	hva[MIB(3)] = 7;
+	assert_int_equal(again[MIB(3)], 7);
+	assert_true(touch_crashes(hva - 1));
+	assert_true(touch_crashes(hva + MIB(4)));
+	munmap(again, MIB(4));
+	mem_destroy(&mem);
+	guest_memory_destroy(&memory);
+}
+
 /* ---- images ---- */
 
 static void test_image_file(void **state)
@@ -273,6 +294,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_shared_memory),
 		cmocka_unit_test(test_image_file),
 		cmocka_unit_test(test_threads_run_and_join),
 		cmocka_unit_test(test_threads_that_fail),
