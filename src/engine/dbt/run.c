@@ -21,7 +21,11 @@ void dbt_x87_store(struct dbt *d)
 {
 	if (d->x87_unloaded)
 		return;
-	__asm__ volatile("fxsave64 %0" : "=m"(d->fxsave));
+	/* FNINIT: C code, the interpreter's x87 windows among it, wants masked exceptions and an empty stack. */
+	__asm__ volatile("fxsave64 %0\n\tfninit"
+			 : "=m"(d->fxsave)
+			 :
+			 : "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)");
 	x87_image_get(d->fxsave, &d->cpu.s.fpu);
 	d->x87_unloaded = 1;
 }
@@ -104,9 +108,10 @@ static void select_side(struct dbt *d)
 	d->side_user = user;
 }
 
-bool dbt_run(struct cpu *cpu)
+/* dbt_run() with the x87 state wherever translated code left it. */
+static bool run(struct dbt *d)
 {
-	struct dbt *d = dbt_of(cpu);
+	struct cpu *cpu = &d->cpu;
 	uint32_t reason = DBT_EXIT_LOOKUP, arg = 0;
 	uint64_t flushes;
 
@@ -120,7 +125,7 @@ bool dbt_run(struct cpu *cpu)
 			return false;
 		dbt_see_writes(d);
 		if (!translatable(cpu)) {
-			dbt_x87_store(d);
+			dbt_x87_store(d); /* fast_run() may leave by longjmp */
 			fast_run(cpu);
 			return false;
 		}
@@ -162,4 +167,14 @@ bool dbt_run(struct cpu *cpu)
 			break;
 		}
 	}
+}
+
+bool dbt_run(struct cpu *cpu)
+{
+	bool step = run(dbt_of(cpu));
+
+	/* What is interpreted now may look at it: x87, MMX, FXSAVE. (A fault of the fetch leaves by longjmp with the state still
+	 * loaded; its delivery does not look.) */
+	dbt_x87_store(dbt_of(cpu));
+	return step;
 }
