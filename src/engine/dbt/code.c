@@ -137,11 +137,17 @@ void dbt_page_drop_range(struct dbt *d, gpa_t gpa, unsigned len)
 
 	if (!page)
 		return;
-	for (struct tb *tb = page->tbs; tb; tb = tb->page_next) {
-		if (!tb->stale && tb->gpa < gpa + len && gpa < tb->gpa + tb->length) {
-			tb_drop(d, tb);
-			any = true;
+	/* Stale ones leave the list: else code that is written again and again would make it ever longer. */
+	for (struct tb **at = &page->tbs; *at;) {
+		struct tb *tb = *at;
+
+		if (tb->gpa >= gpa + len || gpa >= tb->gpa + tb->length) {
+			at = &tb->page_next;
+			continue;
 		}
+		*at = tb->page_next;
+		tb_drop(d, tb);
+		any = true;
 	}
 	if (any)
 		dbt_side_reset(d);
@@ -159,6 +165,7 @@ void dbt_page_drop(struct dbt *d, gpa_t gpa)
 	dbt_page_drop_range(d, gpa & PAGE_MASK, PAGE_SIZE);
 }
 
+/* *stale: the last one that was there; it goes when its successor comes. */
 static struct tb *tb_find(struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key, struct tb **stale)
 {
 	*stale = NULL;
@@ -167,10 +174,20 @@ static struct tb *tb_find(struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key, 
 			continue;
 		if (!tb->stale)
 			return tb;
-		if (!*stale)
-			*stale = tb; /* the latest: hash chains grow at the front */
+		*stale = tb;
 	}
 	return NULL;
+}
+
+/* Where it was, its successor leads on. */
+static void tb_succeed(struct dbt *d, struct tb *stale, struct tb *successor)
+{
+	struct tb **at = &d->tb_hash[tb_hash(stale->rip, stale->gpa, stale->key)];
+
+	while (*at != stale)
+		at = &(*at)->hash_next;
+	*at = stale->hash_next;
+	redirect(d, stale, successor);
 }
 
 static bool tb_insert(struct dbt *d, struct tb *tb)
@@ -218,7 +235,7 @@ struct tb *dbt_tb_get(struct dbt *d)
 	if (!tb || !tb_insert(d, tb))
 		return NULL;
 	if (stale)
-		redirect(d, stale, tb);
+		tb_succeed(d, stale, tb);
 	return tb;
 }
 
