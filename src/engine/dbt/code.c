@@ -6,7 +6,8 @@
  *   - across pages, through a slot of the context (slots): an address that a context's flush sets back to the slot's stub;
  *   - indirect ones, through the context's jump cache, to an entry that checks rip;
  *   - returns, through the side stack, which is emptied whenever mappings, rights or code change.
- * A block whose page was written becomes stale: its first bytes are replaced by a jump that leaves, or to its successor.
+ * When its page is written a block is suspended: its first bytes are replaced by a way out, and put back when it is looked
+ * for again and its guest bytes are what they were. If not it is stale and leads to its successor.
  */
 #include "engine/dbt/dbt.h"
 #include "engine/dbt/translate.h"
@@ -20,7 +21,6 @@
 #define META_SIZE   MIB(16)
 #define TB_MAX      131072
 #define SLOT_HASH   (DBT_SLOTS_MAX * 2)
-#define STALE_SIZE  24
 
 static uint64_t mix(uint64_t value)
 {
@@ -113,6 +113,7 @@ static void redirect(struct dbt *d, struct tb *tb, const struct tb *successor)
 {
 	struct emitter e = emitter_at(d, tb->host);
 
+	_Static_assert(TB_REDIRECT >= 10 + 5, "the longest MOV of an immediate and a JMP");
 	if (successor) {
 		emit_jmp(&e, tb_entry(d, successor));
 		return;
@@ -121,13 +122,25 @@ static void redirect(struct dbt *d, struct tb *tb, const struct tb *successor)
 	emit_jmp(&e, d->exit_lookup);
 }
 
-static void tb_drop(struct dbt *d, struct tb *tb)
+void dbt_tb_drop(struct dbt *d, struct tb *tb)
 {
-	if (tb->stale)
-		return;
-	tb->stale = true;
-	redirect(d, tb, NULL);
-	d->stats.invalidated++;
+	if (tb->state == TB_LIVE)
+		redirect(d, tb, NULL);
+	if (tb->state != TB_STALE)
+		d->stats.invalidated++;
+	tb->state = TB_STALE;
+}
+
+static void page_forget_stale(struct code_page *page)
+{
+	struct tb **link = &page->tbs;
+
+	while (*link) {
+		if ((*link)->state == TB_STALE)
+			*link = (*link)->page_next;
+		else
+			link = &(*link)->page_next;
+	}
 }
 
 void dbt_page_drop_range(struct dbt *d, gpa_t gpa, unsigned len)
@@ -137,57 +150,98 @@ void dbt_page_drop_range(struct dbt *d, gpa_t gpa, unsigned len)
 
 	if (!page)
 		return;
-	/* Stale ones leave the list: else code that is written again and again would make it ever longer. */
-	for (struct tb **at = &page->tbs; *at;) {
-		struct tb *tb = *at;
-
-		if (tb->gpa >= gpa + len || gpa >= tb->gpa + tb->length) {
-			at = &tb->page_next;
-			continue;
+	for (struct tb *tb = page->tbs; tb; tb = tb->page_next) {
+		if (tb->gpa < gpa + len && gpa < tb->gpa + tb->length) {
+			dbt_tb_drop(d, tb);
+			any = true;
 		}
-		*at = tb->page_next;
-		tb_drop(d, tb);
-		any = true;
 	}
-	if (any)
+	if (any) {
+		page_forget_stale(page);
 		dbt_side_reset(d);
+	}
 }
 
-unsigned dbt_page_count_write(struct dbt *d, gpa_t page)
+void dbt_page_suspend(struct dbt *d, gpa_t gpa)
 {
-	struct code_page *code = page_find(d, page);
+	struct code_page *page = page_find(d, gpa & PAGE_MASK);
 
-	return code ? ++code->writes : 1;
+	if (!page || page->suspended)
+		return;
+	page->suspended = true;
+	page_forget_stale(page);
+	for (struct tb *tb = page->tbs; tb; tb = tb->page_next) {
+		if (tb->state != TB_LIVE)
+			continue;
+		memcpy(tb->first, d->code_write + tb->host, TB_REDIRECT);
+		redirect(d, tb, NULL);
+		tb->state = TB_SUSPENDED;
+	}
+	dbt_side_reset(d);
 }
 
-void dbt_page_drop(struct dbt *d, gpa_t gpa)
+#define MIXED_AFTER 32
+
+bool dbt_page_is_mixed(struct dbt *d, gpa_t gpa)
 {
-	dbt_page_drop_range(d, gpa & PAGE_MASK, PAGE_SIZE);
+	struct code_page *page = page_find(d, gpa & PAGE_MASK);
+
+	return page && page->resumed >= MIXED_AFTER;
 }
 
-/* *stale: the last one that was there; it goes when its successor comes. */
-static struct tb *tb_find(struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key, struct tb **stale)
+/* The page is code again, watched from now on. */
+static void page_resume(struct dbt *d, gpa_t gpa)
+{
+	struct code_page *page = page_find(d, gpa & PAGE_MASK);
+
+	code_page_mark(&d->cpu, gpa & PAGE_MASK);
+	if (!page || !page->suspended)
+		return;
+	page->suspended = false;
+	page->resumed++;
+}
+
+static bool tb_resume(struct dbt *d, struct tb *tb, const uint8_t *page)
+{
+	if (memcmp(tb->bytes, page + (tb->gpa & ~PAGE_MASK), tb->length)) {
+		tb->state = TB_STALE;
+		d->stats.invalidated++;
+		return false;
+	}
+	memcpy(d->code_write + tb->host, tb->first, TB_REDIRECT);
+	tb->state = TB_LIVE;
+	d->stats.resumed++;
+	return true;
+}
+
+/* The block if it may be entered; else one that was replaced or is to be, in *stale. */
+static struct tb *tb_find(struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key, const uint8_t *page, struct tb **stale)
 {
 	*stale = NULL;
 	for (struct tb *tb = d->tb_hash[tb_hash(rip, gpa, key)]; tb; tb = tb->hash_next) {
 		if (tb->rip != rip || tb->gpa != gpa || tb->key != key)
 			continue;
-		if (!tb->stale)
+		if (tb->state == TB_LIVE)
 			return tb;
-		*stale = tb;
+		if (tb->state == TB_SUSPENDED) {
+			page_resume(d, gpa);
+			if (tb_resume(d, tb, page))
+				return tb;
+		}
+		if (!*stale)
+			*stale = tb; /* the latest: hash chains grow at the front */
 	}
 	return NULL;
 }
 
-/* Where it was, its successor leads on. */
-static void tb_succeed(struct dbt *d, struct tb *stale, struct tb *successor)
+static void tb_unhash(struct dbt *d, struct tb *tb)
 {
-	struct tb **at = &d->tb_hash[tb_hash(stale->rip, stale->gpa, stale->key)];
+	struct tb **link = &d->tb_hash[tb_hash(tb->rip, tb->gpa, tb->key)];
 
-	while (*at != stale)
-		at = &(*at)->hash_next;
-	*at = stale->hash_next;
-	redirect(d, stale, successor);
+	while (*link && *link != tb)
+		link = &(*link)->hash_next;
+	if (*link)
+		*link = tb->hash_next;
 }
 
 static bool tb_insert(struct dbt *d, struct tb *tb)
@@ -201,7 +255,6 @@ static bool tb_insert(struct dbt *d, struct tb *tb)
 	d->tb_hash[hash] = tb;
 	tb->page_next = page->tbs;
 	page->tbs = tb;
-	page->writes = 0;
 	d->tb_order[d->tb_count++] = tb;
 	return true;
 }
@@ -223,19 +276,21 @@ struct tb *dbt_tb_get(struct dbt *d)
 
 	if (!page)
 		return NULL;
-	tb = tb_find(d, rip, gpa, cpu->key, &stale);
+	tb = tb_find(d, rip, gpa, cpu->key, page, &stale);
 	if (tb)
 		return tb;
 	if (!room_for_block(d)) {
 		dbt_code_flush(d);
 		stale = NULL;
 	}
-	code_page_mark(cpu, gpa & PAGE_MASK);
+	page_resume(d, gpa);
 	tb = dbt_translate(d, rip, gpa, page);
 	if (!tb || !tb_insert(d, tb))
 		return NULL;
-	if (stale)
-		tb_succeed(d, stale, tb);
+	if (stale) {
+		redirect(d, stale, tb);
+		tb_unhash(d, stale);
+	}
 	return tb;
 }
 
@@ -279,7 +334,7 @@ void dbt_link_resolve(struct dbt *d, uint32_t link, struct tb *tb)
 		return;
 	/* What was written over a stale block stays; and the page is the block's own. */
 	from = dbt_tb_find_host(d, d->code_run + d->links[link].jump);
-	if (!from || from->stale || from->gpa >> PAGE_SHIFT != tb->gpa >> PAGE_SHIFT || from->key != tb->key)
+	if (!from || from->state != TB_LIVE || from->gpa >> PAGE_SHIFT != tb->gpa >> PAGE_SHIFT || from->key != tb->key)
 		return;
 	jump = d->code_write + d->links[link].jump;
 	relative = (int32_t)((int64_t)tb->host - (int64_t)(d->links[link].jump + 4));
@@ -564,6 +619,7 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 	d->tb_order = reserve(TB_MAX * sizeof(*d->tb_order));
 	d->tb_hash = reserve(DBT_TB_HASH * sizeof(*d->tb_hash));
 	d->page_hash = reserve(DBT_PAGE_HASH * sizeof(*d->page_hash));
+	d->sites = reserve(dbt_sites_size());
 	d->links = reserve(DBT_LINKS_MAX * sizeof(*d->links));
 	for (unsigned user = 0; user < 2; user++) {
 		d->slot_kinds[user].slots = reserve(DBT_SLOTS_MAX * sizeof(struct dbt_slot));
@@ -573,7 +629,7 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 	}
 	d->side_stack = mmap(NULL, DBT_SIDE_STACK + 2 * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	d->targets = calloc(DBT_CONTEXTS_MAX, sizeof(*d->targets));
-	if (!d->meta || !d->tb_order || !d->tb_hash || !d->page_hash || !d->links || d->side_stack == MAP_FAILED ||
+	if (!d->meta || !d->tb_order || !d->tb_hash || !d->page_hash || !d->sites || !d->links || d->side_stack == MAP_FAILED ||
 	    !d->targets)
 		return -ENOMEM;
 	/* Guard, user code's, guard, supervisor code's, guard. */
@@ -616,6 +672,7 @@ void dbt_code_destroy(struct dbt *d)
 	unmap(d->tb_order, TB_MAX * sizeof(*d->tb_order));
 	unmap(d->tb_hash, DBT_TB_HASH * sizeof(*d->tb_hash));
 	unmap(d->page_hash, DBT_PAGE_HASH * sizeof(*d->page_hash));
+	unmap(d->sites, dbt_sites_size());
 	unmap(d->links, DBT_LINKS_MAX * sizeof(*d->links));
 	for (unsigned user = 0; user < 2; user++) {
 		unmap(d->slot_kinds[user].slots, DBT_SLOTS_MAX * sizeof(struct dbt_slot));

@@ -47,6 +47,15 @@ struct tb_insn {
 #define TB_INSN_SHADOW  4u /* no interrupt before it: STI came before */
 #define TB_INSN_RESTART 2u /* from anywhere up to `commit` it may be started again at `host` */
 
+/* Host bytes at a block's start that a redirection may replace. */
+#define TB_REDIRECT 16
+
+enum tb_state {
+	TB_LIVE,
+	TB_SUSPENDED, /* its page was written: good again if its own bytes are the same */
+	TB_STALE,
+};
+
 struct tb {
 	uint64_t rip;
 	gpa_t gpa;
@@ -54,8 +63,9 @@ struct tb {
 	uint16_t length, count;
 	uint32_t host, host_size; /* offset of the code in the cache */
 	uint32_t indirect;        /* offset of the checked entry for indirect branches; 0: not made yet */
-	bool stale;
-	uint8_t faults;           /* that had to be interpreted */
+	uint8_t state;            /* enum tb_state */
+	uint8_t first[TB_REDIRECT]; /* host code that a redirection has replaced */
+	const uint8_t *bytes;     /* the guest's, length of them, as translated */
 	struct tb *hash_next, *page_next;
 	struct tb_insn *insns;    /* count of them */
 };
@@ -78,7 +88,8 @@ struct code_page {
 	gpa_t gpa;
 	struct tb *tbs;
 	struct code_page *next;
-	uint32_t writes;   /* that hit it while it was marked */
+	bool suspended;    /* its blocks are */
+	uint32_t resumed;  /* how often it was code again */
 };
 
 /* What belongs to a context and a privilege level: where indirect and page-crossing branches go. */
@@ -120,7 +131,7 @@ struct dbt_vm {
 };
 
 struct dbt_stats {
-	uint64_t translations, translated_insns, invalidated, cache_flushes;
+	uint64_t translations, translated_insns, invalidated, resumed, cache_flushes;
 	uint64_t exits[8];
 	uint64_t faults, fault_fills, fault_steps, fault_kicks;
 	uint64_t step_faults[X86_OP_COUNT];
@@ -169,6 +180,7 @@ struct dbt {
 	bool kernel_nonglobal;          /* kernel targets filled in this context lie on pages that are not global */
 	uint64_t code_pages[1024];      /* hashed set of linear pages that slots and jump caches lead to */
 	uint8_t *side_stack;
+	struct dbt_site_entry *sites;
 
 	/* addresses of stubs */
 	uint8_t *enter, *enter_window, *enter_window_end;
@@ -195,9 +207,10 @@ void dbt_code_flush(struct dbt *d);
  * May raise a guest fault (longjmp) for the instruction fetch. */
 struct tb *dbt_tb_get(struct dbt *d);
 struct tb *dbt_tb_find_host(struct dbt *d, const uint8_t *host);
-void dbt_page_drop(struct dbt *d, gpa_t gpa);
-/* Counts a write to a page of code; how many since it was last translated. */
-unsigned dbt_page_count_write(struct dbt *d, gpa_t page);
+/* The page was written and is data: no block of it is entered before it was compared. */
+void dbt_page_suspend(struct dbt *d, gpa_t gpa);
+/* Has it been code and data in turn too often for that? */
+bool dbt_page_is_mixed(struct dbt *d, gpa_t gpa);
 void dbt_page_drop_range(struct dbt *d, gpa_t gpa, unsigned len);
 void *dbt_meta_alloc(struct dbt *d, size_t size); /* NULL: the arena is full */
 static inline uint8_t *tb_entry(const struct dbt *d, const struct tb *tb)
@@ -216,6 +229,21 @@ void dbt_targets_flush(struct dbt *d, struct dbt_targets *targets, bool user);
 void dbt_side_reset(struct dbt *d);
 
 extern const struct dbt_mmu_listener dbt_code_listener; /* ctx to be set */
+
+void dbt_tb_drop(struct dbt *d, struct tb *tb);
+
+/* -- sites.c: guest instructions that fault again and again -- */
+enum dbt_site {
+	SITE_PLAIN,
+	SITE_CROSSES,  /* its accesses cross pages: check first */
+	SITE_FRESH,    /* a kept addend is often another page's: look up */
+	SITE_STEP,     /* a device, or data in a page of code: interpret it */
+};
+/* Counts a fault; true when the instruction has just become such a site and its block must go. */
+bool dbt_site_count(struct dbt *d, gpa_t gpa, enum dbt_site kind);
+enum dbt_site dbt_site_kind(const struct dbt *d, gpa_t gpa);
+#define DBT_SITES_BITS 13
+size_t dbt_sites_size(void);
 
 /* -- stubs.c -- */
 void dbt_stubs_emit(struct dbt *d, struct emitter *e);

@@ -141,24 +141,50 @@ static unsigned accesses_of(struct dbt *d, ucontext_t *context, const struct x86
 	return count;
 }
 
-/* True if the access can be made again now; *addend: of the last access. */
-static bool fill(struct dbt *d, const struct access *accesses, unsigned count, uint64_t *addend, bool *changed)
+static bool is_device(struct dbt *d, gva_t gva)
+{
+	struct x86_walk walk;
+
+	return x86_walk(&d->cpu.vm->mem, &d->cpu.s, d->cpu.cpuid->physical_bits, gva,
+			X86_WALK_PROBE | X86_WALK_SMAP_AC | (d->cpu.cpl == 3 ? X86_WALK_USER : 0), &walk) == 0 &&
+	       !mem_find(&d->cpu.vm->mem, walk.gpa);
+}
+
+/* True if the access can be made again now; *addend: of the last access. *site: what to make of the instruction if it
+ * happens often. */
+static bool fill(struct dbt *d, const struct access *accesses, unsigned count, uint64_t *addend, bool *changed,
+		 enum dbt_site *site)
 {
 	*changed = false;
+	*site = SITE_PLAIN;
 	for (unsigned i = 0; i < count; i++) {
 		const struct access *a = &accesses[i];
 		uint64_t before = 0;
 		bool had;
 
-		if (!canonical(a->gva) || !canonical(a->gva + a->size - 1) ||
-		    (a->gva & ~PAGE_MASK) + a->size > PAGE_SIZE)
+		if (!canonical(a->gva) || !canonical(a->gva + a->size - 1))
 			return false;
+		if ((a->gva & ~PAGE_MASK) + a->size > PAGE_SIZE) {
+			*site = SITE_CROSSES;
+			return false;
+		}
 		had = dbt_mmu_peek(&d->mmu, a->gva, d->cpu.rights, &before);
-		if (dbt_mmu_fill(&d->mmu, a->gva, a->write, d->cpu.rights, addend) != DBT_FILLED)
+		if (dbt_mmu_fill(&d->mmu, a->gva, a->write, d->cpu.rights, addend) != DBT_FILLED) {
+			if (is_device(d, a->gva))
+				*site = SITE_STEP;
 			return false;
+		}
 		*changed |= !had || before != *addend;
 	}
 	return count > 0;
+}
+
+/* An instruction that faults often gets another form, when its block can be replaced: not while the signal returns to
+ * the bytes that the redirection writes. */
+static void count_site(struct dbt *d, struct tb *tb, const struct tb_insn *insn, uint32_t at, enum dbt_site kind)
+{
+	if (kind != SITE_PLAIN && tb->state == TB_LIVE && at >= TB_REDIRECT && dbt_site_count(d, tb->gpa + insn->guest, kind))
+		dbt_tb_drop(d, tb);
 }
 
 /* True if the access is to be made again. */
@@ -169,6 +195,7 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 	uint64_t rip = tb->rip + insn->guest, addend = 0;
 	uint8_t bytes[15], *page = mem_hva(&d->cpu.vm->mem, tb->gpa & PAGE_MASK, PAGE_SIZE);
 	unsigned offset = (unsigned)(rip & ~PAGE_MASK), available = PAGE_SIZE - offset;
+	enum dbt_site site;
 	unsigned count;
 	bool changed;
 	int length;
@@ -180,12 +207,16 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 	if (length <= 0)
 		return false;
 	count = accesses_of(d, context, &decoded, rip + (unsigned)length, accesses);
-	if (!fill(d, accesses, count, &addend, &changed))
+	if (!fill(d, accesses, count, &addend, &changed, &site)) {
+		count_site(d, tb, insn, at, site);
 		return false;
+	}
 	if (at == insn->commit && (insn->flags & TB_INSN_U_LIVE)) {
 		/* The addend may be that of another page near by, or older than the entry. */
 		if ((uint64_t)context->uc_mcontext.gregs[REG_R11] == addend)
 			return false;
+		if (!changed)
+			count_site(d, tb, insn, at, SITE_FRESH);
 		set_host(context, HOST_U, addend);
 		return true;
 	}

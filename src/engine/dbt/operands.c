@@ -152,8 +152,31 @@ static struct host_mem simple(struct tr *tr, unsigned base, int32_t disp, unsign
 	return (struct host_mem){.base = host, .index = HOST_U, .scale = 1, .disp = disp};
 }
 
+/* Leaves to the interpreter if the access crosses a page, without a fault and without touching the flags. */
+static void check_crossing(struct tr *tr, const struct x86_mem *mem, unsigned size)
+{
+	struct emitter *e = &tr->e;
+	uint8_t *same;
+
+	tr_address(tr, mem, HOST_U);
+	emit_lea(e, HOST_T, mem_base(HOST_U, (int32_t)size - 1), 8);
+	emit_rorx(e, HOST_T, HOST_T, 48);
+	emit_sarx(e, HOST_T, HOST_T, HOST_TABLE);
+	emit_rorx(e, HOST_U, HOST_U, 48);
+	emit_sarx(e, HOST_U, HOST_U, HOST_TABLE);
+	emit_not(e, HOST_U);
+	emit_lea(e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1, .disp = 1}, 8);
+	same = emit_jrcxz(e);
+	emit_mov_imm(e, HOST_U, tr->at);
+	emit_jmp(e, tr->d->exit_step);
+	emit_patch_short(e, same);
+	tr_forget_u(tr);
+}
+
 struct host_mem tr_memory(struct tr *tr, const struct x86_mem *mem, unsigned size)
 {
+	if (tr->check_crossing && size > 1)
+		check_crossing(tr, mem, size);
 	if (is_simple(tr, mem))
 		return simple(tr, mem->base, (int32_t)mem->disp, size);
 	tr->info->flags |= TB_INSN_U_LIVE;

@@ -135,8 +135,10 @@ static bool run(struct dbt *d)
 		}
 		flushes = d->stats.cache_flushes;
 		tb = dbt_tb_get(d);
-		if (!tb)
+		if (!tb) {
+			dbt_x87_store(d);
 			return true;
+		}
 		if (flushes == d->stats.cache_flushes)
 			resolve(d, tb, reason, arg);
 		select_side(d);
@@ -156,6 +158,7 @@ static bool run(struct dbt *d)
 					d->stats.step_faults[insn.op]++;
 				d->last_fs = d->stats.fault_steps;
 			}
+			dbt_x87_store(d);
 			return true;
 		}
 		case DBT_EXIT_KICK:

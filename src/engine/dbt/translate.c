@@ -106,6 +106,7 @@ static bool fetch(struct tr *tr)
 	if (length <= 0)
 		return false;
 	tr->next = tr->at + (unsigned)length;
+	memcpy(tr->guest + (tr->at - tr->rip), tr->bytes, (size_t)length);
 	return true;
 }
 
@@ -115,9 +116,13 @@ static void one_instruction(struct tr *tr)
 	uint8_t u_base = tr->u_base;
 	int32_t u_disp = tr->u_disp;
 	unsigned exits = tr->exit_count;
+	enum dbt_site site = dbt_site_kind(tr->d, (tr->gpa & PAGE_MASK) | (tr->at & ~PAGE_MASK));
 
 	tr->failed = false;
-	if (allowed(tr)) {
+	tr->check_crossing = site == SITE_CROSSES;
+	if (site == SITE_FRESH)
+		tr_forget_u(tr);
+	if (site != SITE_STEP && allowed(tr)) {
 		if (is_x87(&tr->insn) && tr_copyable(&tr->insn))
 			need_x87(tr);
 		if (tr_copyable(&tr->insn)) {
@@ -181,19 +186,23 @@ static struct tb *make_tb(struct tr *tr)
 	struct dbt *d = tr->d;
 	struct tb *tb = dbt_meta_alloc(d, sizeof(*tb));
 	struct tb_insn *insns = dbt_meta_alloc(d, sizeof(*insns) * tr->count);
+	unsigned length = (unsigned)(tr->at - tr->rip);
+	uint8_t *bytes = dbt_meta_alloc(d, length);
 
-	if (!tb || !insns)
+	if (!tb || !insns || !bytes)
 		return NULL;
+	memcpy(bytes, tr->guest, length);
 	memcpy(insns, tr->insns, sizeof(*insns) * tr->count);
 	*tb = (struct tb){
 		.rip = tr->rip,
 		.gpa = tr->gpa,
 		.key = tr->cpu->key,
-		.length = (uint16_t)(tr->at - tr->rip),
+		.length = (uint16_t)length,
 		.count = (uint16_t)tr->count,
 		.host = (uint32_t)(tr->start - d->code_write),
 		.host_size = (uint32_t)(tr->e.at - tr->start),
 		.insns = insns,
+		.bytes = bytes,
 	};
 	return tb;
 }
@@ -236,6 +245,7 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 		tr.shadow = false;
 		if (!fetch(&tr)) {
 			tr.next = tr.at + 1;
+			tr.guest[tr.at - rip] = tr.bytes[0];
 			tr_step(&tr);
 		} else {
 			one_instruction(&tr);
@@ -245,7 +255,7 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 		tr.at = tr.next;
 	}
 	/* Room for the jump that replaces a stale block. */
-	while (tr.e.at - tr.start < 24 && !tr.e.overflow)
+	while (tr.e.at - tr.start < TB_REDIRECT && !tr.e.overflow)
 		emit_u8(&tr.e, 0xcc);
 	for (unsigned i = 0; i < tr.exit_count; i++) {
 		if (!finish_exit(&tr, &tr.exits[i]))

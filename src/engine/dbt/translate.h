@@ -52,6 +52,8 @@ struct tr {
 	struct tr_exit exits[TB_MAX_EXITS];
 	unsigned exit_count;
 	bool uses_x87;
+	bool check_crossing;  /* the instruction at hand has been seen to access two pages */
+	uint8_t guest[TB_MAX_INSNS * 15]; /* the block's bytes so far */
 	bool shadow;          /* the instruction was an STI: no interrupt before the next */
 };
 

@@ -1,20 +1,18 @@
 /* Writes to guest code: which translations they end, in every vcpu.
  *
  * A page of translated code is out of the writable views (dbt_ram_protect), so translated code that writes to it faults and
- * is interpreted; the interpreter, and everybody else through mem.written, tells of each write. The writer's own
- * blocks over those bytes go at once, before its next instruction; the others learn of it by the ring and a request
- * that takes them out of translated code (as the architecture has it: another processor's change of code is only sure to be
- * seen after something that serializes).
+ * is interpreted; the interpreter, and everybody else through mem.written, tells of each write. The page is data then:
+ * given back to the writable views, its blocks suspended, in every vcpu. The writer's own blocks go at once, before its
+ * next instruction; the others learn of it by the ring and a request that takes them out of translated code (as the
+ * architecture has it: another processor's change of code is only sure to be seen after something that serializes). When a
+ * block of the page is looked for, the page is watched again and the block compared with its bytes: what was not
+ * changed is not translated again.
  *
- * A page that is written often without being translated again is no code any more: it is given back to the writable
- * views, and everybody forgets all of it.
+ * A page that keeps being code and data in turn stays watched: then each write costs, but only blocks over its bytes go.
  */
 #include "engine/dbt/dbt.h"
 #include "base/lock.h"
 #include <stdatomic.h>
-
-/* Writes to a page since code on it was last translated, after which it is data again. */
-#define WRITES_TO_DATA 8
 
 static void post(struct dbt_vm *shared, gpa_t gpa, unsigned len, const struct vcpu *but)
 {
@@ -68,13 +66,13 @@ static void written(void *ctx, gpa_t gpa, unsigned len)
 	struct dbt *d = ctx;
 	gpa_t page = gpa & PAGE_MASK;
 
-	if (dbt_page_count_write(d, page) >= WRITES_TO_DATA) {
-		dbt_page_drop(d, page);
+	if (dbt_page_is_mixed(d, page)) {
+		dbt_page_drop_range(d, gpa, len);
+	} else {
+		dbt_page_suspend(d, page);
 		page_becomes_data(d->shared, page);
 		gpa = page;
 		len = 0;
-	} else {
-		dbt_page_drop_range(d, gpa, len);
 	}
 	/* Alone, nobody has to be told. */
 	if (d->shared->vm->vcpu_count > 1)
@@ -113,7 +111,7 @@ void dbt_see_writes(struct dbt *d)
 		if (write & 0xfff)
 			dbt_page_drop_range(d, write >> 12, (unsigned)(write & 0xfff));
 		else
-			dbt_page_drop(d, write >> 12);
+			dbt_page_suspend(d, write >> 12);
 		d->writes_seen++;
 	}
 }
