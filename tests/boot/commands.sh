@@ -2,10 +2,10 @@
 # Debian's kernel boots, and runs commands for us: standard streams, exit status, arguments, processors, and what is
 # said when the guest dies first.
 #
-# usage: commands.sh RUSE SOURCE_ROOT
+# usage: commands.sh RUSE SOURCE_ROOT [ENGINE]
 set -u
 
-ruse=$1 root=$2
+ruse=$1 root=$2 engine=${3:-auto}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
@@ -15,9 +15,14 @@ if ! guest=$("$root/guests/fetch.sh" 2>"$work/fetch"); then
 	exit 77
 fi
 
+if [ "$engine" != auto ] && ! "$ruse" engines | grep -A 1 "^$engine " | grep -q 'works here'; then
+	echo "SKIP: $("$ruse" engines | grep -A 1 "^$engine ")"
+	exit 77
+fi
+
 # guest OPTION... -- COMMAND...: the way ./run does it.
 guest() {
-	timeout 100 "$ruse" run --kernel "${guest%%$'\n'*}" --initrd "${guest#*$'\n'}" --engine interp --no-reboot \
+	timeout 100 "$ruse" run --kernel "${guest%%$'\n'*}" --initrd "${guest#*$'\n'}" --engine "$engine" --no-reboot \
 		--append 'console=ttyS0 quiet panic=-1' "$@" >"$work/out" 2>"$work/err"
 }
 

@@ -4,7 +4,7 @@ image in two machines.
 The guest writes blocks of random data, each one flushed before its number is printed; ruse is killed in the middle.
 Every number that came out must be in the image, in this process's eyes and in the next guest's.
 
-usage: disk.py RUSE SOURCE_ROOT
+usage: disk.py RUSE SOURCE_ROOT [ENGINE]
 """
 import hashlib
 import os

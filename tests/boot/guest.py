@@ -1,10 +1,11 @@
 """Debian's guest under ruse, for the boot tests.
 
-    guest = Guest(sys.argv)                     # RUSE SOURCE_ROOT; leaves with 77 where there is no guest
+    guest = Guest(sys.argv)                     # RUSE SOURCE_ROOT [ENGINE]; leaves with 77 where there is no guest
     done = guest.run("--cpus", "4", command=["nproc"])
     guest.expect("processors", done.stdout, b"4\\n")
     sys.exit(guest.failed)
 """
+import json
 import os
 import shutil
 import socket
@@ -27,7 +28,9 @@ def skip(reason):
 class Guest:
     def __init__(self, argv):
         self.ruse, root = argv[1:3]
+        self.engine = argv[3] if len(argv) > 3 else "auto"
         self.failed = 0
+        self._check_engine()
         found = subprocess.run([os.path.join(root, "guests/fetch.sh")], capture_output=True, text=True)
         if found.returncode != 0:
             skip(f"the Debian guest can't be fetched: {(found.stderr.strip().splitlines() or ['?'])[-1]}")
@@ -35,6 +38,12 @@ class Guest:
         self.work = tempfile.mkdtemp()
         self.children = []
         atexit.register(self._clean)
+
+    def _check_engine(self):
+        engines = json.loads(subprocess.run([self.ruse, "engines", "--json"], capture_output=True).stdout)
+        for engine in engines:
+            if engine["name"] == self.engine and not engine["works"]:
+                skip(f"{self.engine}: {engine['why']}")
 
     def _clean(self):
         for child in self.children:
@@ -47,7 +56,7 @@ class Guest:
         return os.path.join(self.work, name)
 
     def arguments(self, options, command=None, kernel=None, append=APPEND):
-        line = [self.ruse, "run", "--kernel", kernel or self.kernel, "--initrd", self.initrd, "--engine", "interp",
+        line = [self.ruse, "run", "--kernel", kernel or self.kernel, "--initrd", self.initrd, "--engine", self.engine,
                 "--append", append, *options]
         return line + ["--", *command] if command else line
 

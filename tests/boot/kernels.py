@@ -1,7 +1,7 @@
 """Debian's kernel as a bzImage and, taken out of it, as an ELF file with and without its PVH note; with few and many processors,
 from little memory to more than fits below 4 GiB.
 
-usage: kernels.py RUSE SOURCE_ROOT
+usage: kernels.py RUSE SOURCE_ROOT [ENGINE]
 """
 import re
 import shutil

@@ -1,7 +1,7 @@
 """User networking: a file fetched by the guest from the host and by the host from the guest, names, and what is not let
 in.
 
-usage: net.py RUSE SOURCE_ROOT
+usage: net.py RUSE SOURCE_ROOT [ENGINE]
 """
 import functools
 import hashlib

@@ -1,6 +1,6 @@
 """Serial port and console on every kind of stream, a shell to talk to, reset, power-off, and the terminal afterwards.
 
-usage: streams.py RUSE SOURCE_ROOT
+usage: streams.py RUSE SOURCE_ROOT [ENGINE]
 """
 import fcntl
 import os

@@ -232,7 +232,6 @@ static void test_what_some_may(void **state)
 		{do_read, "read", true, false, true},       {do_pwrite, "pwrite64", true, false, true},
 		{do_discard, "ioctl", true, false, true},   {do_kvm_run, "ioctl", false, true, false},
 		{do_kvm_msi, "ioctl", true, true, false},   {do_internet_socket, "socket", true, false, false},
-		{do_open, "openat", true, false, false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -302,6 +301,7 @@ static void test_what_everybody_may(void **state)
 		struct result result;
 
 		expect_passed(role, false, do_ordinary_things, 0);
+		expect_passed(role, true, do_open, 0);
 		result = in_sandbox(role, false, do_abort, 0);
 		assert_true(WIFSIGNALED(result.status));
 		assert_int_equal(WTERMSIG(result.status), SIGABRT);
@@ -490,11 +490,20 @@ static void worked(void *ctx)
 		vm_stop(machine.vm, VM_STOP_POWEROFF, 0);
 }
 
+/* So much that the C library's heap of this thread grows and, when it is given back, shrinks. */
+static void use_heap(void)
+{
+	void *pieces[20];
+
+	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++)
+		pieces[i] = platform_alloc(100000);
+	for (size_t i = ARRAY_SIZE(pieces); i-- > 0;)
+		platform_free(pieces[i]);
+}
+
 static int machine_run(struct vcpu *vcpu, struct vm_exit *exit)
 {
-	void *memory = platform_alloc(100000);
-
-	platform_free(memory);
+	use_heap();
 	vcpu_take_request(vcpu, VCPU_REQ_IRQ);
 	timer_arm(&machine.timer, platform_clock_ns() + 100000);
 	work_post(&machine.work);

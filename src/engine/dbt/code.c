@@ -12,6 +12,7 @@
 #include "engine/dbt/dbt.h"
 #include "engine/dbt/translate.h"
 #include "base/errno.h"
+#include "base/fmt.h"
 #include "base/string.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -602,6 +603,25 @@ static int map_code(struct dbt *d, size_t size)
 	return r;
 }
 
+static void unmap(void *at, size_t size)
+{
+	if (at && at != MAP_FAILED)
+		munmap(at, size);
+}
+
+int dbt_code_probe(char *why, size_t why_size)
+{
+	struct dbt d = {0};
+	int r = map_code(&d, PAGE_SIZE);
+
+	unmap(d.code_run, PAGE_SIZE);
+	unmap(d.code_write, PAGE_SIZE);
+	if (r < 0)
+		fmt_print(why, why_size, "this process may not have executable memory of its own (error %d), which the dbt engine "
+					 "needs: change the policy that forbids it or use the interp engine", -r);
+	return r;
+}
+
 int dbt_code_init(struct dbt *d, size_t code_size)
 {
 	struct emitter e;
@@ -650,12 +670,6 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 		r = targets_init(&d->targets[i], template);
 	close(template);
 	return r;
-}
-
-static void unmap(void *at, size_t size)
-{
-	if (at && at != MAP_FAILED)
-		munmap(at, size);
 }
 
 static void targets_destroy(struct dbt_targets *targets)

@@ -200,6 +200,8 @@ struct dbt {
 #define DBT_OFFSET(field) offsetof(struct dbt, field)
 
 /* -- code.c: the cache -- */
+/* May this process have memory that is executable? 0, or -errno with one sentence in why. */
+int dbt_code_probe(char *why, size_t why_size) must_check;
 int dbt_code_init(struct dbt *d, size_t code_size);
 void dbt_code_destroy(struct dbt *d);
 void dbt_code_flush(struct dbt *d);

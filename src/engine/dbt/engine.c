@@ -25,12 +25,15 @@
 
 static int dbt_probe(char *why, size_t why_size)
 {
+	int r;
+
 	if (!dbt_host_has(X86_FEATURE_BMI2)) {
 		fmt_print(why, why_size, "this processor has no BMI2 instructions, which translated code needs: use the interp "
 					 "engine");
 		return -ENOSYS;
 	}
-	return 0;
+	r = dbt_code_probe(why, why_size);
+	return r < 0 ? r : dbt_ram_probe(why, why_size);
 }
 
 static int dbt_vm_init(struct vm *vm, char *why, size_t why_size)

@@ -110,6 +110,18 @@ static int fail(int r, char *why, size_t why_size)
 	return r;
 }
 
+int dbt_ram_probe(char *why, size_t why_size)
+{
+	void *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int r;
+
+	if (page == MAP_FAILED)
+		return fail(-ENOMEM, why, why_size);
+	r = madvise(page, PAGE_SIZE, MADV_GUARD_INSTALL);
+	munmap(page, PAGE_SIZE);
+	return r < 0 ? fail(-ENOSYS, why, why_size) : 0;
+}
+
 static int view_map(struct views *v, unsigned index, uint8_t *at)
 {
 	const struct mem_slot *slot = v->slot;

@@ -21,6 +21,9 @@
 
 struct dbt_ram;
 
+/* Does this kernel have what views need? 0, or -ENOSYS (no guards in shared memory) or -ENOMEM with one sentence in why. */
+int dbt_ram_probe(char *why, size_t why_size) must_check;
+
 /* For all slots of mem, whose hva must be shared mappings (MAP_SHARED). -ENOMEM, -EINVAL (not shared), -ENOSYS (no guards
  * on this kernel) with one sentence in why. */
 int dbt_ram_create(struct mem *mem, struct dbt_ram **out, char *why, size_t why_size) must_check;
