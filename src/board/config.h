@@ -29,7 +29,7 @@ typedef const char *char_config;
 
 struct vm_config {
 	const char *board;      /* "microvm" */
-	const char *engine;     /* "auto", "kvm", "interp" */
+	const char *engine;     /* "auto", "kvm", "dbt", "interp" */
 	const char *cpu;        /* "v2,+aes" (arch/x86_64/cpu_model.h), or NULL: all that engine and host can do */
 	const char *kernel;
 	const char *initrd;     /* or NULL */

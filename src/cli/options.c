@@ -334,7 +334,7 @@ static const struct option option_table[] = {
 	{"initrd", "FILE", "initial RAM disk; the module of a multiboot kernel", apply_initrd},
 	{"append", "TEXT", "the kernel's command line", apply_append},
 	{"board", "NAME", "machine: microvm (default)", apply_board},
-	{"engine", "NAME", "auto (default: the fastest that works), kvm, interp", apply_engine},
+	{"engine", "NAME", "auto (default: the fastest that works), kvm, dbt, interp", apply_engine},
 	{"cpu", "MODEL[,+FEATURE|-FEATURE]...", "processor: host (default), v3, v2, v1; help lists them", apply_cpu},
 	{"cpus", "N", "virtual processors, 1 to 64 (default 1)", apply_cpus},
 	{"memory", "SIZE", "guest memory, K, M or G (default 256M)", apply_memory},

@@ -16,7 +16,7 @@ struct doorbell;
 union arch_state; /* arch/state.h */
 
 struct engine_ops {
-	const char *name;  /* "interp", "kvm" */
+	const char *name;  /* "interp", "dbt", "kvm" */
 	const char *about; /* one line for `ruse engines` */
 	bool shared_memory; /* guest RAM must be a shared mapping: the engine maps it again */
 

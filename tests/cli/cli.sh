@@ -185,6 +185,15 @@ accepted 0 engines --json
 grep -q '"instructions_per_second"' "$work/out" || complain 'engines --json has no speed'
 # The guest that engines are measured with is memory of the kind that every engine can take.
 grep -q 'cannot map guest memory' "$work/out" && complain 'an engine cannot take the calibration guest'
+# auto: hardware if there is some, else translation if that is possible here, else interpretation.
+best=$(awk '
+	$1 == "\"name\":" { name = substr($2, 2, length($2) - 3) }
+	$1 == "\"works\":" { works[name] = $2 ~ /true/ }
+	$1 == "\"instructions_per_second\":" { speed[name] = $2 + 0 }
+	END { print (works["kvm"] && speed["kvm"] > 1e9 ? "kvm" : works["dbt"] ? "dbt" : "interp") }' "$work/out")
+checked=$((checked + 1))
+"$ruse" run --kernel "$kernel" --test-devices --serial none --stats >"$work/out" 2>"$work/err"
+grep -qx "engine: $best" "$work/err" || complain "auto does not take $best: $(grep engine: "$work/err")"
 
 # ---- one set of options everywhere ----
 

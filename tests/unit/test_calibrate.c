@@ -14,6 +14,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <cmocka.h>
 
 #define LOOP_LENGTH 4
@@ -26,6 +27,7 @@ struct speed {
 static const struct speed slow = {.start_ns = 100000, .round_ns = 2000},
 			  fast = {.start_ns = 100000, .round_ns = 5};
 static union arch_state given;
+static bool warm;     /* the vcpu has run before */
 static unsigned live; /* virtual machines and processors that were not taken down */
 
 static int probe(char *why, size_t why_size)
@@ -52,6 +54,7 @@ static void vm_end(struct vm *vm)
 
 static int vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 {
+	warm = false;
 	live++;
 	return 0;
 }
@@ -72,6 +75,15 @@ static int take(const struct speed *speed, struct vm_exit *exit)
 	fake_advance(speed->start_ns + speed->round_ns * given.x86.gpr[X86_RCX]);
 	*exit = (struct vm_exit){.kind = VM_EXIT_IO};
 	return 0;
+}
+
+/* Its first run takes long. */
+static int run_after_warming_up(struct vcpu *vcpu, struct vm_exit *exit)
+{
+	if (!warm)
+		fake_advance(BUDGET_NS);
+	warm = true;
+	return take(&fast, exit);
 }
 
 static int run_slow(struct vcpu *vcpu, struct vm_exit *exit)
@@ -99,6 +111,7 @@ static int run_into_nothing(struct vcpu *vcpu, struct vm_exit *exit)
 
 static const struct engine_ops slow_engine = FAKE_ENGINE("slow", probe, run_slow),
 			       fast_engine = FAKE_ENGINE("fast", probe, run_fast),
+			       late_engine = FAKE_ENGINE("late", probe, run_after_warming_up),
 			       dead_engine = FAKE_ENGINE("dead", probe, run_into_nothing),
 			       absent_engine = FAKE_ENGINE("absent", probe_nothing, run_fast);
 
@@ -120,6 +133,29 @@ static void test_start_is_not_measured(void **state)
 {
 	measures(&fast_engine, &fast);
 	measures(&slow_engine, &slow);
+	measures(&late_engine, &fast);
+}
+
+/* An engine that maps guest memory again is given memory that can be. */
+static int needs_shared_memory(struct vm *vm, char *why, size_t why_size)
+{
+	struct mem_slot *slot = &vm->mem.slots[0];
+	void *again = mremap(slot->hva, 0, slot->size, MREMAP_MAYMOVE);
+
+	if (again == MAP_FAILED)
+		return -EINVAL;
+	munmap(again, slot->size);
+	live++;
+	return 0;
+}
+
+static void test_shared_memory(void **state)
+{
+	struct engine_ops engine = fast_engine;
+
+	engine.vm_init = needs_shared_memory;
+	engine.shared_memory = true;
+	measures(&engine, &fast);
 }
 
 /* Engines may be faster there, and it is where guests are. */
@@ -179,6 +215,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_in_64_bit_mode, setup),
 	    cmocka_unit_test_setup(test_budget_is_kept, setup),
 	    cmocka_unit_test_setup(test_failures_are_said, setup),
+	    cmocka_unit_test_setup(test_shared_memory, setup),
 	    cmocka_unit_test_setup(test_fastest_is_chosen, setup),
 	};
 
