@@ -420,35 +420,6 @@ static int decode_immediate(struct decoding *d, const struct operand_spec *spec,
 	return 0;
 }
 
-static uint8_t field_of(enum operand_where where)
-{
-	switch (where) {
-	case WHERE_RM_GPR:
-	case WHERE_RM_GPR_ONLY:
-	case WHERE_RM_MMX:
-	case WHERE_RM_VECTOR:
-	case WHERE_MEM:
-	case WHERE_STI: return X86_FIELD_RM;
-	case WHERE_REG_GPR:
-	case WHERE_SEG:
-	case WHERE_CR:
-	case WHERE_DR:
-	case WHERE_REG_MMX:
-	case WHERE_REG_VECTOR: return X86_FIELD_REG;
-	case WHERE_OPCODE_GPR: return X86_FIELD_OPCODE;
-	case WHERE_VVVV_GPR:
-	case WHERE_VVVV_VECTOR: return X86_FIELD_VVVV;
-	case WHERE_MOFFS: return X86_FIELD_MOFFS;
-	case WHERE_IMM:
-	case WHERE_SIMM:
-	case WHERE_IMM2:
-	case WHERE_REL:
-	case WHERE_FAR:
-	case WHERE_IS4_VECTOR: return X86_FIELD_IMM;
-	default: return X86_FIELD_NONE;
-	}
-}
-
 static int decode_operand(struct decoding *d, const struct operand_spec *spec, struct x86_operand *operand)
 {
 	struct x86_insn *insn = d->insn;
@@ -589,12 +560,13 @@ static int decode_row(struct decoding *d, const struct insn_row *row, bool modrm
 	apply_segment(d);
 	insn->imm_offset = (uint8_t)d->position;
 	for (unsigned i = 0; i < ARRAY_SIZE(row->operand) && row->operand[i]; i++) {
+		const struct operand_spec *spec = &x86_operand_specs[row->operand[i]];
 		const uint8_t access = attr >> (ATTR_ACCESS_SHIFT + 2 * i) & 3;
 		int ret;
 
 		insn->operand[i].access = i < 3 && access ? access : X86_ACCESS_READ;
-		insn->operand[i].field = field_of((enum operand_where)x86_operand_specs[row->operand[i]].where);
-		ret = decode_operand(d, &x86_operand_specs[row->operand[i]], &insn->operand[i]);
+		insn->operand[i].field = spec->field;
+		ret = decode_operand(d, spec, &insn->operand[i]);
 		if (ret)
 			return ret;
 		insn->operand_count++;

@@ -131,9 +131,9 @@ struct x86_insn {
 	uint8_t vex_bytes;     /* of a VEX prefix: 2 or 3, else 0 */
 	uint8_t imm_offset;    /* of immediates and branch displacements; the length when there are none */
 	struct x86_operand operand[4];
+	uint32_t imm2;
 	struct x86_mem mem;
 	uint64_t imm;
-	uint32_t imm2;
 };
 
 /* Decodes one instruction from at most `available` bytes (more than 15 are never looked at).

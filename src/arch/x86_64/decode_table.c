@@ -101,8 +101,47 @@ const struct opcode_entry x86_opcodes[MAP_COUNT][256] = {
 #include "arch/x86_64/insns.def"
 };
 
+/* Which part of the encoding names the operand. Every WHERE_ has its line: a new one without does not compile. */
+enum {
+	FIELD_RM_GPR = X86_FIELD_RM,
+	FIELD_RM_GPR_ONLY = X86_FIELD_RM,
+	FIELD_RM_MMX = X86_FIELD_RM,
+	FIELD_RM_VECTOR = X86_FIELD_RM,
+	FIELD_MEM = X86_FIELD_RM,
+	FIELD_STI = X86_FIELD_RM,
+	FIELD_REG_GPR = X86_FIELD_REG,
+	FIELD_REG_MMX = X86_FIELD_REG,
+	FIELD_REG_VECTOR = X86_FIELD_REG,
+	FIELD_SEG = X86_FIELD_REG,
+	FIELD_CR = X86_FIELD_REG,
+	FIELD_DR = X86_FIELD_REG,
+	FIELD_OPCODE_GPR = X86_FIELD_OPCODE,
+	FIELD_VVVV_GPR = X86_FIELD_VVVV,
+	FIELD_VVVV_VECTOR = X86_FIELD_VVVV,
+	FIELD_IMM = X86_FIELD_IMM,
+	FIELD_SIMM = X86_FIELD_IMM,
+	FIELD_IMM2 = X86_FIELD_IMM,
+	FIELD_REL = X86_FIELD_IMM,
+	FIELD_FAR = X86_FIELD_IMM,
+	FIELD_IS4_VECTOR = X86_FIELD_IMM,
+	FIELD_MOFFS = X86_FIELD_MOFFS,
+	FIELD_FIXED_GPR = X86_FIELD_NONE,
+	FIELD_FIXED_RCX = X86_FIELD_NONE,
+	FIELD_FIXED_RDX = X86_FIELD_NONE,
+	FIELD_FIXED_ES = X86_FIELD_NONE,
+	FIELD_FIXED_CS = X86_FIELD_NONE,
+	FIELD_FIXED_SS = X86_FIELD_NONE,
+	FIELD_FIXED_DS = X86_FIELD_NONE,
+	FIELD_FIXED_FS = X86_FIELD_NONE,
+	FIELD_FIXED_GS = X86_FIELD_NONE,
+	FIELD_FIXED_XMM0 = X86_FIELD_NONE,
+	FIELD_FIXED_ONE = X86_FIELD_NONE,
+	FIELD_ST0 = X86_FIELD_NONE,
+};
+
 const struct operand_spec x86_operand_specs[SPEC_COUNT] = {
-#define OPERAND(name, where, size, reg_size) [SPEC_##name] = { WHERE_##where, SIZE_##size, SIZE_##reg_size },
+#define OPERAND(name, where, size, reg_size)                                                       \
+	[SPEC_##name] = { WHERE_##where, SIZE_##size, SIZE_##reg_size, FIELD_##where },
 #include "arch/x86_64/operands.def"
 #undef OPERAND
 };

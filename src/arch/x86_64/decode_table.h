@@ -79,6 +79,7 @@ enum operand_spec_id {
 
 struct operand_spec {
 	uint8_t where, size, reg_size;
+	uint8_t field; /* enum x86_field: follows from where */
 };
 
 extern const struct insn_row x86_insn_rows[];
