@@ -51,6 +51,8 @@ enum mismatch {
 	MISMATCH_FLAGS_READ = 1 << 21,
 	MISMATCH_FLAGS_CHANGED = 1 << 22,
 	MISMATCH_FLAGS_UNDEFINED = 1 << 23,
+	MISMATCH_LAYOUT = 1 << 24, /* map, VEX prefix, where opcode, ModRM and immediate are */
+	MISMATCH_FIELD = 1 << 25,  /* where an operand is encoded */
 };
 
 /* generate.c */

@@ -149,6 +149,11 @@ static bool lar_operands(const struct comparison *c)
 	return valid_both(c) && (c->insn.op == X86_LAR || c->insn.op == X86_LSL);
 }
 
+static bool far_pointer(const struct comparison *c)
+{
+	return valid_both(c) && c->insn.operand[0].kind == X86_OPND_FAR;
+}
+
 static const struct difference differences[] = {
 	{
 		.name = "unsupported extension",
@@ -230,6 +235,12 @@ static const struct difference differences[] = {
 		  "operand size, LAR's destination is written only",
 		.explains = MISMATCH_GPR_SIZE | MISMATCH_ACCESS,
 		.applies = lar_operands,
+	},
+	{
+		.name = "far pointer's field",
+		.reason = "decode.h: offset and selector are where immediates are; Zydis says nothing of where they are",
+		.explains = MISMATCH_FIELD,
+		.applies = far_pointer,
 	},
 	{
 		.name = "both refuse",

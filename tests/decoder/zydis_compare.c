@@ -1,5 +1,6 @@
 /* Compares x86_decode() with Zydis on random and real byte strings in 16-, 32- and 64-bit mode: validity,
- * length, operation, operands with sizes and access, condition, address size, status flags.
+ * length, layout of the encoding, operation, operands with fields, sizes and access, condition, address size,
+ * status flags.
  *
  * Example:
  *     zydis_compare --count 50000000 --seed 3
@@ -163,25 +164,40 @@ static uint32_t compare_register(const struct x86_operand *operand, const ZydisD
 	return mismatches;
 }
 
+static uint8_t field_of(const ZydisDecodedOperand *z)
+{
+	switch (z->encoding) {
+	case ZYDIS_OPERAND_ENCODING_NONE: return X86_FIELD_NONE;
+	case ZYDIS_OPERAND_ENCODING_MODRM_REG: return X86_FIELD_REG;
+	case ZYDIS_OPERAND_ENCODING_MODRM_RM: return X86_FIELD_RM;
+	case ZYDIS_OPERAND_ENCODING_OPCODE: return X86_FIELD_OPCODE;
+	case ZYDIS_OPERAND_ENCODING_NDSNDD: return X86_FIELD_VVVV;
+	case ZYDIS_OPERAND_ENCODING_DISP16_32_64: return X86_FIELD_MOFFS;
+	default: return X86_FIELD_IMM;
+	}
+}
+
 static uint32_t compare_operand(const struct comparison *c, const struct x86_operand *operand,
 				const ZydisDecodedOperand *z)
 {
-	uint32_t mismatches = 0;
+	uint32_t mismatches = operand->field == field_of(z) ? 0 : MISMATCH_FIELD;
 
 	switch (z->type) {
-	case ZYDIS_OPERAND_TYPE_REGISTER: mismatches = compare_register(operand, z); break;
+	case ZYDIS_OPERAND_TYPE_REGISTER: mismatches |= compare_register(operand, z); break;
 	case ZYDIS_OPERAND_TYPE_MEMORY:
 		if (operand->kind != X86_OPND_MEM)
 			return MISMATCH_OPERAND_KIND;
-		mismatches = compare_memory(c, z);
+		mismatches |= compare_memory(c, z);
 		if (!size_is_open(c) && operand->size * 8 != z->size)
 			mismatches |= MISMATCH_MEMORY_SIZE;
 		break;
-	case ZYDIS_OPERAND_TYPE_IMMEDIATE: return compare_immediate(c, operand, z);
+	case ZYDIS_OPERAND_TYPE_IMMEDIATE: return mismatches | compare_immediate(c, operand, z);
 	case ZYDIS_OPERAND_TYPE_POINTER:
 		if (operand->kind != X86_OPND_FAR)
 			return MISMATCH_OPERAND_KIND;
-		return c->insn.imm == z->ptr.offset && c->insn.imm2 == z->ptr.segment ? 0 : MISMATCH_IMMEDIATE;
+		if (c->insn.imm != z->ptr.offset || c->insn.imm2 != z->ptr.segment)
+			mismatches |= MISMATCH_IMMEDIATE;
+		return mismatches;
 	default: return MISMATCH_OPERAND_KIND;
 	}
 	if (!size_is_open(c) && operand->access != access_of(z))
@@ -314,6 +330,28 @@ static uint32_t compare_feature(const struct comparison *c)
 	return c->insn.feature == expected ? 0 : MISMATCH_FEATURE;
 }
 
+/* Zydis doesn't say where the opcode is: its last byte is right before what follows it. */
+static uint32_t compare_layout(const struct comparison *c)
+{
+	const struct x86_insn *insn = &c->insn;
+	const ZydisDecodedInstruction *z = &c->zydis;
+	const bool has_modrm = z->attributes & ZYDIS_ATTRIB_HAS_MODRM;
+	const bool has_vex = z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+	const unsigned modrm = has_modrm ? z->raw.modrm.offset : 0;
+	unsigned behind = z->length;
+
+	if (z->raw.imm[0].size)
+		behind = z->raw.imm[0].offset;
+	else if (z->raw.disp.size && !has_modrm)
+		behind = z->raw.disp.offset;
+	if (insn->imm_offset != behind || insn->modrm_offset != modrm || insn->map != (unsigned)z->opcode_map)
+		return MISMATCH_LAYOUT;
+	if (insn->vex_bytes != (has_vex ? z->raw.vex.size : 0))
+		return MISMATCH_LAYOUT;
+	return insn->opcode_offset == (has_modrm ? modrm : behind) - 1 && c->bytes[insn->opcode_offset] == z->opcode ?
+	       0 : MISMATCH_LAYOUT;
+}
+
 static uint32_t compare(const struct comparison *c)
 {
 	uint32_t mismatches = 0;
@@ -332,6 +370,7 @@ static uint32_t compare(const struct comparison *c)
 		mismatches |= MISMATCH_OPERATION;
 	if (cc != c->insn.cc)
 		mismatches |= MISMATCH_CONDITION;
+	mismatches |= compare_layout(c);
 	if (mismatches || c->insn.op == X86_NOP)
 		return mismatches;
 	if (c->insn.addrsize * 8 != c->zydis.address_width)
@@ -349,7 +388,7 @@ static const char *mismatch_name(uint32_t mismatches)
 		"refused here", "refused by Zydis", "kind of error", "length", "operation", "condition", "address size",
 		"operand size", "feature", "operand count", "operand kind", "register", "register size",
 		"vector register size", "memory size", "access", "segment", "base", "index", "displacement",
-		"immediate", "flags read", "flags changed", "flags undefined",
+		"immediate", "flags read", "flags changed", "flags undefined", "layout", "field",
 	};
 
 	return names[__builtin_ctz(mismatches)];
@@ -367,8 +406,11 @@ static void print_case(const struct comparison *c, const char *what)
 	if (c->length > 0) {
 		printf("%d bytes, %s, opsize %u", c->length, x86_op_name(c->insn.op), c->insn.opsize);
 		for (unsigned i = 0; i < c->insn.operand_count; i++)
-			printf(", kind %u reg %u size %u access %u", c->insn.operand[i].kind,
-			       c->insn.operand[i].reg, c->insn.operand[i].size, c->insn.operand[i].access);
+			printf(", kind %u field %u reg %u size %u access %u", c->insn.operand[i].kind,
+			       c->insn.operand[i].field, c->insn.operand[i].reg, c->insn.operand[i].size,
+			       c->insn.operand[i].access);
+		printf("; map %u VEX %u opcode at %u ModRM at %u immediate at %u", c->insn.map, c->insn.vex_bytes,
+		       c->insn.opcode_offset, c->insn.modrm_offset, c->insn.imm_offset);
 		printf("; mem seg %u base %u index %u*%u %#" PRIx64 "; imm %#" PRIx64, c->insn.mem.seg,
 		       c->insn.mem.base, c->insn.mem.index, c->insn.mem.scale, (uint64_t)c->insn.mem.disp,
 		       c->insn.imm);
