@@ -13,6 +13,7 @@ struct vm;
 struct vcpu;
 struct vm_exit;
 struct doorbell;
+struct stats_sink;
 union arch_state; /* arch/state.h */
 
 struct engine_ops {
@@ -66,6 +67,8 @@ struct engine_ops {
 	uint64_t (*tsc_hz)(struct vm *vm);
 	/* Optional: guest instructions executed so far by this vcpu (statistics). */
 	uint64_t (*instructions)(const struct vcpu *vcpu);
+	/* Optional: figures of the engine's own (core/stats.h). Own thread, before vcpu_destroy. */
+	void (*report)(struct vcpu *vcpu, struct stats_sink *sink);
 };
 
 /* All engines of this build, best first, NULL at the end (engine/engines.c). */

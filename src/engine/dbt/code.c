@@ -285,7 +285,9 @@ struct tb *dbt_tb_get(struct dbt *d)
 		stale = NULL;
 	}
 	page_resume(d, gpa);
+	dbt_time(d, DBT_TIME_TRANSLATION);
 	tb = dbt_translate(d, rip, gpa, page);
+	dbt_time(d, DBT_TIME_C);
 	if (!tb || !tb_insert(d, tb))
 		return NULL;
 	if (stale) {

@@ -34,6 +34,7 @@ enum dbt_exit {
 	DBT_EXIT_STEP,     /* the interpreter executes the instruction at rip */
 	DBT_EXIT_KICK,     /* requests are to be looked at; rip is a boundary */
 	DBT_EXIT_X87,      /* load the x87 state, then go on at rip */
+	DBT_EXIT_COUNT,
 };
 
 /* One guest instruction in a translation: where its host code begins, and how far it may be taken back. */
@@ -132,10 +133,29 @@ struct dbt_vm {
 
 struct dbt_stats {
 	uint64_t translations, translated_insns, invalidated, resumed, cache_flushes;
-	uint64_t exits[8];
+	uint64_t guest_bytes, host_bytes; /* of translations */
+	uint64_t exits[DBT_EXIT_COUNT];
 	uint64_t faults, fault_fills, fault_steps, fault_kicks;
-	uint64_t step_faults[X86_OP_COUNT];
-	uint64_t steps[X86_OP_COUNT]; /* interpreted instructions by operation */
+	/* With --stats: instructions that translated code left to the interpreter, by operation; and those after a fault. */
+	uint64_t steps[X86_OP_COUNT], step_faults[X86_OP_COUNT];
+	uint64_t faults_seen; /* of fault_steps */
+};
+
+/* What the vcpu's thread does. */
+enum dbt_time {
+	DBT_TIME_OUTSIDE, /* of the engine */
+	DBT_TIME_INTERPRETER,
+	DBT_TIME_C,
+	DBT_TIME_TRANSLATION,
+	DBT_TIME_TRANSLATED, /* and what the kernel does to deliver its faults */
+	DBT_TIME_FAULTS,
+	DBT_TIME_COUNT,
+};
+
+struct dbt_clock {
+	uint64_t began, began_ns, at;
+	enum dbt_time now;
+	uint64_t ticks[DBT_TIME_COUNT];
 };
 
 struct dbt {
@@ -190,7 +210,8 @@ struct dbt {
 	uint64_t assumptions; /* dbt_assumptions() of all translations */
 	struct dbt_context *side_context;
 	struct dbt_stats stats;
-	uint64_t last_fs;
+	struct dbt_clock clock;
+	bool measuring; /* --stats: the clock runs */
 	int thread_id;
 	void *signal_stack;
 	_Atomic bool thread_known;
@@ -276,6 +297,19 @@ void dbt_see_writes(struct dbt *d);
 bool dbt_run(struct cpu *cpu);
 void dbt_x87_store(struct dbt *d);
 void dbt_x87_load(struct dbt *d);
+
+/* -- stats.c -- */
+struct stats_sink;
+void dbt_stats_begin(struct dbt *d);
+void dbt_report(struct vcpu *vcpu, struct stats_sink *sink);
+/* The instruction at rip is about to be interpreted. */
+void dbt_stats_step(struct dbt *d);
+enum dbt_time dbt_time_change(struct dbt *d, enum dbt_time to);
+/* From now on the thread does this; what it did before. */
+static inline enum dbt_time dbt_time(struct dbt *d, enum dbt_time to)
+{
+	return unlikely(d->measuring) ? dbt_time_change(d, to) : DBT_TIME_OUTSIDE;
+}
 
 static inline struct dbt *dbt_of(struct cpu *cpu)
 {

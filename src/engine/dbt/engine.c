@@ -127,6 +127,7 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	d->cpu.mmu_hooks = &dbt_mmu_hooks;
 	d->cpu.mmu_hooks_ctx = d;
 	d->cpu.run_translated = dbt_run;
+	dbt_stats_begin(d);
 	vcpu->engine_vcpu = d;
 	return 0;
 
@@ -147,12 +148,6 @@ static void dbt_vcpu_destroy(struct vcpu *vcpu)
 {
 	struct dbt *d = vcpu->engine_vcpu;
 
-	if (getenv("RUSE_DBT_STATS")) {
-		fprintf(stderr, "tb %lu insns %lu inval %lu cflush %lu faults %lu fills %lu fsteps %lu kicks %lu\n", d->stats.translations, d->stats.translated_insns, d->stats.invalidated, d->stats.cache_flushes, d->stats.faults, d->stats.fault_fills, d->stats.fault_steps, d->stats.fault_kicks);
-		fprintf(stderr, "mmu fills %lu entries %lu commits %lu switches %lu flushes %lu page_flushes %lu\n", d->mmu.fills, d->mmu.filled_entries, d->mmu.commits, d->mmu.switches, d->mmu.flushes, d->mmu.page_flushes);
-		for (int i = 0; i < 8; i++) fprintf(stderr, "exit %d %lu\n", i, d->stats.exits[i]);
-		for (;;) { unsigned b = 0; for (unsigned i = 0; i < X86_OP_COUNT; i++) if (d->stats.steps[i] > d->stats.steps[b]) b = i; if (d->stats.steps[b] < 500) break; fprintf(stderr, "step %s %lu (faults %lu)\n", x86_op_name(b), d->stats.steps[b], d->stats.step_faults[b]); d->stats.steps[b] = 0; }
-	}
 	dbt_thread_exit(d);
 	dbt_code_destroy(d);
 	dbt_mmu_destroy(&d->mmu);
@@ -193,9 +188,15 @@ static int dbt_dirty_sync(struct vm *vm)
 	return interp_engine.dirty_sync(vm);
 }
 
-static uint64_t dbt_instructions(const struct vcpu *vcpu)
+static int dbt_engine_run(struct vcpu *vcpu, struct vm_exit *exit)
 {
-	return interp_engine.instructions(vcpu);
+	struct dbt *d = vcpu->engine_vcpu;
+	int r;
+
+	dbt_time(d, DBT_TIME_INTERPRETER);
+	r = interp_x86_run(vcpu, exit);
+	dbt_time(d, DBT_TIME_OUTSIDE);
+	return r;
 }
 
 const struct engine_ops dbt_engine = {
@@ -207,12 +208,12 @@ const struct engine_ops dbt_engine = {
 	.vm_destroy = dbt_vm_destroy,
 	.vcpu_init = dbt_vcpu_init,
 	.vcpu_destroy = dbt_vcpu_destroy,
-	.run = interp_x86_run,
+	.run = dbt_engine_run,
 	.get_state = dbt_get_state,
 	.set_state = dbt_set_state,
 	.kick = dbt_kick,
 	.invalidate = dbt_invalidate,
 	.dirty_sync = dbt_dirty_sync,
 	.cpuid_filter = dbt_cpuid_filter,
-	.instructions = dbt_instructions,
+	.report = dbt_report,
 };

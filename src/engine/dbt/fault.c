@@ -296,13 +296,15 @@ static void on_fault(int signal, siginfo_t *info, void *raw)
 		return;
 	}
 	d->stats.faults++;
+	dbt_time(d, DBT_TIME_FAULTS);
 	if (signal == SIGSEGV && memory_fault(d, context, tb, insn, at)) {
 		d->stats.fault_fills++;
-		return;
+	} else {
+		d->stats.fault_steps++;
+		context->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)HOST_TF;
+		leave_for(d, context, tb, insn, d->exit_step);
 	}
-	d->stats.fault_steps++;
-	context->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)HOST_TF;
-	leave_for(d, context, tb, insn, d->exit_step);
+	dbt_time(d, DBT_TIME_TRANSLATED);
 }
 
 /* Stops at a boundary, or goes on by host steps until one comes. */

@@ -85,7 +85,9 @@ static void enter(struct dbt *d, struct tb *tb)
 
 	d->jump_to = (uintptr_t)tb_entry(d, tb);
 	flags_to_host(d);
+	dbt_time(d, DBT_TIME_TRANSLATED);
 	((void (*)(void))(uintptr_t)d->enter)();
+	dbt_time(d, DBT_TIME_C);
 	flags_from_host(d);
 	d->stats.exits[d->exit_reason]++;
 	cpu->block = NULL;
@@ -126,6 +128,7 @@ static bool run(struct dbt *d)
 		dbt_see_writes(d);
 		if (!translatable(cpu)) {
 			dbt_x87_store(d); /* fast_run() may leave by longjmp */
+			dbt_time(d, DBT_TIME_INTERPRETER);
 			fast_run(cpu);
 			return false;
 		}
@@ -147,20 +150,11 @@ static bool run(struct dbt *d)
 		reason = d->exit_reason;
 		arg = d->exit_arg;
 		switch (reason) {
-		case DBT_EXIT_STEP: {
-			struct x86_insn insn;
-			uint8_t *page;
-			gpa_t gpa = cpu_code_page(cpu, cpu->s.rip, &page);
-			(void)gpa;
-			if (page && x86_decode(&insn, page + (cpu->s.rip & 0xfff), 4096 - (cpu->s.rip & 0xfff), X86_MODE_64) > 0) {
-				d->stats.steps[insn.op]++;
-				if (d->stats.fault_steps != d->last_fs)
-					d->stats.step_faults[insn.op]++;
-				d->last_fs = d->stats.fault_steps;
-			}
+		case DBT_EXIT_STEP:
 			dbt_x87_store(d);
+			if (unlikely(d->measuring))
+				dbt_stats_step(d);
 			return true;
-		}
 		case DBT_EXIT_KICK:
 			return false;
 		case DBT_EXIT_X87:
@@ -174,10 +168,13 @@ static bool run(struct dbt *d)
 
 bool dbt_run(struct cpu *cpu)
 {
-	bool step = run(dbt_of(cpu));
+	bool step;
 
+	dbt_time(dbt_of(cpu), DBT_TIME_C);
+	step = run(dbt_of(cpu));
 	/* What is interpreted now may look at it: x87, MMX, FXSAVE. (A fault of the fetch leaves by longjmp with the state still
 	 * loaded; its delivery does not look.) */
 	dbt_x87_store(dbt_of(cpu));
+	dbt_time(dbt_of(cpu), DBT_TIME_INTERPRETER);
 	return step;
 }

@@ -269,5 +269,7 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 	d->code_used = (size_t)(tr.e.at - d->code_write + 15) & ~(size_t)15;
 	d->stats.translations++;
 	d->stats.translated_insns += tr.count;
+	d->stats.guest_bytes += tb->length;
+	d->stats.host_bytes += tb->host_size;
 	return tb;
 }

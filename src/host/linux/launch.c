@@ -54,6 +54,7 @@ struct launch {
 	struct guest_memory memory;
 	struct vcpu_threads *threads;
 	struct descriptors inherited; /* from our parent; closed with the sandbox */
+	struct stats stats;
 	struct sandbox *sandbox;      /* NULL with --no-sandbox */
 	char why[512];
 };
@@ -454,16 +455,18 @@ static void drain_output(struct launch *launch)
 
 static int run_machine(struct launch *launch, uint64_t start_ns)
 {
-	struct stats stats;
+	struct stats *stats = &launch->stats;
 	int r = prepare_sandbox(launch);
 
+	if (launch->config->stats)
+		stats_collect(stats, launch->vm);
 	if (!r)
 		r = threads_create(launch->vm, enter_vcpu, launch, &launch->threads, launch->why, sizeof(launch->why));
 	if (!r && launch->sandbox)
 		r = sandbox_enter(launch->sandbox, SANDBOX_IO, launch->why, sizeof(launch->why));
 	if (r)
 		return r;
-	stats_begin(&stats, launch->vm, start_ns);
+	stats_begin(stats, launch->vm, start_ns);
 	threads_run(launch->threads);
 	r = loop_run(launch->loop);
 	if (r)
@@ -472,7 +475,7 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 	launch->threads = NULL;
 	drain_output(launch);
 	if (launch->config->stats)
-		stats_print(&stats, launch->vm, stderr);
+		stats_print(stats, launch->vm, stderr);
 	return 0;
 }
 

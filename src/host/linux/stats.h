@@ -1,22 +1,36 @@
 /* `--stats`: what a run cost.
  *
- * Example: `stats_begin(&stats, vm, start_ns); ...; stats_print(&stats, vm, stderr);`
+ * Example:
+ *     stats_collect(&stats, vm);             // before the vcpus are made, if somebody wants figures
+ *     stats_begin(&stats, vm, start_ns);
+ *     ...
+ *     stats_print(&stats, vm, stderr);
  */
 #ifndef HOST_LINUX_STATS_H
 #define HOST_LINUX_STATS_H
 
-#include "base/types.h"
+#include "base/lock.h"
+#include "core/stats.h"
 #include <stdio.h>
 
 struct vm;
 
+#define STATS_MAX 512 /* figures; more are left out */
+#define STATS_TOP 20  /* shown of a group */
+
 struct stats {
+	struct stats_sink sink; /* first */
+	struct lock lock;
+	struct stat figures[STATS_MAX];
+	unsigned count;
 	uint64_t start_ns;  /* the process began */
 	uint64_t run_ns;    /* the guest began */
 };
 
+/* The engine's figures are to come here: vm->stats. */
+void stats_collect(struct stats *stats, struct vm *vm);
 void stats_begin(struct stats *stats, const struct vm *vm, uint64_t start_ns);
 /* After the vcpu threads have ended, while the guest's memory is still there. One `name: value` a line. */
-void stats_print(const struct stats *stats, struct vm *vm, FILE *out);
+void stats_print(struct stats *stats, struct vm *vm, FILE *out);
 
 #endif

@@ -70,6 +70,8 @@ static void *vcpu_main(void *arg)
 		run_vcpu(all, thread->vcpu);
 	if (engine->instructions)
 		thread->vcpu->stats.instructions = engine->instructions(thread->vcpu);
+	if (engine->report && all->vm->stats)
+		engine->report(thread->vcpu, all->vm->stats);
 	engine->vcpu_destroy(thread->vcpu);
 	return NULL;
 }

@@ -1,0 +1,112 @@
+/* What a translator's vcpu did, for `--stats`.
+ *
+ * Counters are always kept where they cost nothing; clocks run and interpreted instructions are named only if somebody asks
+ * (vm->stats). The clock is the TSC: read at each change of what the thread does.
+ */
+#include "core/platform.h"
+#include "core/stats.h"
+#include "core/vm.h"
+#include "engine/dbt/dbt.h"
+
+static const char *const exit_names[DBT_EXIT_COUNT] = {
+	[DBT_EXIT_LOOKUP] = "look-up", [DBT_EXIT_LINK] = "link",   [DBT_EXIT_SLOT] = "slot", [DBT_EXIT_INDIRECT] = "indirect branch",
+	[DBT_EXIT_STEP] = "interpreter", [DBT_EXIT_KICK] = "kick", [DBT_EXIT_X87] = "x87",
+};
+
+static const char *const time_names[DBT_TIME_COUNT] = {
+	[DBT_TIME_TRANSLATED] = "translated code", [DBT_TIME_TRANSLATION] = "translation", [DBT_TIME_FAULTS] = "fault handlers",
+	[DBT_TIME_C] = "finding and linking blocks", [DBT_TIME_INTERPRETER] = "interpreter",
+};
+
+static uint64_t tsc(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+void dbt_stats_begin(struct dbt *d)
+{
+	d->measuring = d->cpu.vm->stats != NULL;
+	d->clock = (struct dbt_clock){.began_ns = platform_clock_ns(), .began = tsc()};
+	d->clock.at = d->clock.began;
+}
+
+enum dbt_time dbt_time_change(struct dbt *d, enum dbt_time to)
+{
+	struct dbt_clock *clock = &d->clock;
+	enum dbt_time from = clock->now;
+	uint64_t at = tsc();
+
+	clock->ticks[from] += at - clock->at;
+	clock->at = at;
+	clock->now = to;
+	return from;
+}
+
+void dbt_stats_step(struct dbt *d)
+{
+	struct cpu *cpu = &d->cpu;
+	unsigned offset = (unsigned)(cpu->s.rip & ~PAGE_MASK), op = X86_INVALID;
+	bool faulted = d->stats.fault_steps != d->stats.faults_seen;
+	struct x86_insn insn;
+	uint8_t *page;
+
+	d->stats.faults_seen = d->stats.fault_steps;
+	(void)cpu_code_page(cpu, cpu->s.rip, &page);
+	if (page && x86_decode(&insn, page + offset, PAGE_SIZE - offset, cpu->mode) > 0)
+		op = insn.op;
+	d->stats.steps[op]++;
+	d->stats.step_faults[op] += faulted;
+}
+
+static void report_times(struct dbt *d, struct stats_sink *sink)
+{
+	const struct dbt_clock *clock = &d->clock;
+	double ns_a_tick = (double)(platform_clock_ns() - clock->began_ns) / (double)(tsc() - clock->began + 1);
+
+	for (unsigned i = 0; i < DBT_TIME_COUNT; i++) {
+		if (time_names[i])
+			sink->add(sink, &(struct stat){.group = "time in", .name = time_names[i], .unit = STAT_NS,
+						       .value = (uint64_t)((double)clock->ticks[i] * ns_a_tick)});
+	}
+}
+
+void dbt_report(struct vcpu *vcpu, struct stats_sink *sink)
+{
+	struct dbt *d = vcpu->engine_vcpu;
+	const struct dbt_stats *stats = &d->stats;
+	const struct dbt_mmu *mmu = &d->mmu;
+	const struct {
+		const char *name;
+		uint64_t value;
+	} counters[] = {
+		{"translated blocks", stats->translations},
+		{"translated instructions", stats->translated_insns},
+		{"translated guest bytes", stats->guest_bytes},
+		{"translated host bytes", stats->host_bytes},
+		{"blocks invalidated", stats->invalidated},
+		{"blocks resumed", stats->resumed},
+		{"cache flushes", stats->cache_flushes},
+		{"faults", stats->faults},
+		{"faults that filled entries", stats->fault_fills},
+		{"faults interpreted", stats->fault_steps},
+		{"kicks", stats->fault_kicks},
+		{"table fills", mmu->fills},
+		{"table entries filled", mmu->filled_entries},
+		{"table chunks committed", mmu->commits},
+		{"address space switches", mmu->switches},
+		{"table flushes", mmu->flushes},
+		{"table page flushes", mmu->page_flushes},
+		{"interpreted instructions", d->cpu.instructions},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(counters); i++)
+		stats_add(sink, NULL, counters[i].name, counters[i].value);
+	report_times(d, sink);
+	for (unsigned i = 0; i < DBT_EXIT_COUNT; i++)
+		stats_add(sink, "left for", exit_names[i], stats->exits[i]);
+	for (unsigned i = 0; i < X86_OP_COUNT; i++) {
+		if (stats->steps[i])
+			sink->add(sink, &(struct stat){.group = "interpreted", .name = i == X86_INVALID ? "(across pages)" : x86_op_name(i), .value = stats->steps[i],
+						       .part = "after faults", .part_value = stats->step_faults[i]});
+	}
+}
