@@ -140,6 +140,15 @@ bool fault_order_differs(const struct x86_insn *insn, unsigned a, unsigned b)
 	return is_memory_fault(a) && is_memory_fault(b);
 }
 
+bool branch_faults_late(const struct x86_insn *insn, uint64_t rip, const struct outcome *native,
+			const struct outcome *translated)
+{
+	if (insn->op != X86_JMP && insn->op != X86_CALL && insn->op != X86_RET)
+		return false;
+	return native->fault && native->vector == X86_EXC_GP && translated->fault &&
+	       translated->vector == X86_EXC_GP && (uint64_t)((int64_t)(rip << 16) >> 16) != rip;
+}
+
 bool fault_registers_differ(const struct x86_insn *insn)
 {
 	return insn->op == X86_POPA;

@@ -23,6 +23,11 @@ bool is_save_area(unsigned op);
 bool alignment_differs(const struct x86_insn *insn);
 /* Which of two faults comes first. */
 bool fault_order_differs(const struct x86_insn *insn, unsigned a, unsigned b);
+/* The translator finds out that the target of an indirect branch is not canonical when it goes there: #GP is that of the
+ * fetch at the target, with the branch done, where processors report the branch. An earlier look would cost every
+ * indirect branch. */
+bool branch_faults_late(const struct x86_insn *insn, uint64_t rip, const struct outcome *native,
+			const struct outcome *translated);
 /* Bits of the address that #PF names. */
 uint64_t fault_address_slack(const struct x86_insn *insn);
 /* POPA that faults may have popped those that it could. */

@@ -57,13 +57,15 @@ void generate_data(struct random *random, struct data *data)
 
 /* Where an operand of `size` bytes is to lie: mostly well inside and aligned, sometimes across
  * pages, at the end of what may be written or read, or nowhere. */
-static uint64_t pick_offset(struct random *random, unsigned size)
+static uint64_t pick_offset(struct random *random, unsigned size, bool edges)
 {
 	uint64_t within = random_below(random, 64);
 
 	if (size == 0)
 		size = 1;
-	switch (random_below(random, 32)) {
+	if (edges && size < 64 && random_chance(random, 2))
+		within = random_chance(random, 2) ? size : random_below(random, 2 * size + 1);
+	switch (random_below(random, edges ? 12 : 32)) {
 	case 0:
 		return PAGE_SIZE - within; /* across the first boundary */
 	case 1:
@@ -87,7 +89,7 @@ static uint64_t pick_offset(struct random *random, unsigned size)
 
 static uint64_t pick_address(struct generator *g, unsigned size, bool low)
 {
-	uint64_t offset = pick_offset(g->random, size);
+	uint64_t offset = pick_offset(g->random, size, g->data->edges);
 
 	low |= !g->data->wide;
 	if (!low && random_chance(g->random, 200))
@@ -280,7 +282,7 @@ static void place_memory_operand(struct generator *g)
 	    random_chance(g->random, 100))
 		return;
 	if (insn->mem.base == X86_REG_RIP) {
-		g->target = g->data->code_base + HIGH_DATA_DELTA + pick_offset(g->random, size);
+		g->target = g->data->code_base + HIGH_DATA_DELTA + pick_offset(g->random, size, g->data->edges);
 	} else {
 		g->target = pick_address(g, size, low);
 	}
@@ -572,9 +574,9 @@ static void prepare(struct generator *g)
 }
 
 /* Mostly in the middle; sometimes across the two code pages or up against their end. */
-static unsigned pick_code_offset(struct random *random, unsigned length)
+static unsigned pick_code_offset(struct random *random, unsigned length, bool edges)
 {
-	switch (random_below(random, 16)) {
+	switch (random_below(random, edges ? 6 : 16)) {
 	case 0:
 		return PAGE_SIZE - 1 - (unsigned)random_below(random, 15);
 	case 1:
@@ -612,7 +614,7 @@ static void generate_once(const struct form *form, struct random *random, struct
 	uint64_t fs_base = test->in.fs_base;
 
 	encode_random(form, random, &test->instance);
-	test->code_offset = pick_code_offset(random, test->instance.insn.length);
+	test->code_offset = pick_code_offset(random, test->instance.insn.length, data->edges);
 	test->in.rip = data->code_base + test->code_offset;
 	fill_registers(&g);
 	test->in.fs_base = fs_base;

@@ -14,7 +14,8 @@
 struct data {
 	uint8_t *native, *guest;
 	uint64_t code_base;
-	bool wide; /* 64-bit code */
+	bool wide;  /* 64-bit code */
+	bool edges; /* operands and instructions at the ends of pages, more often than else */
 };
 
 struct test_case {

@@ -3,34 +3,16 @@
  * Guest-physical memory:
  *     0x0000  page tables         0x20000  code (2 pages)         0x30000  data (3 pages)
  */
-#include "tests/oracle/guest.h"
-#include "arch/x86_64/cpuid.h"
-#include "core/vm.h"
-#include "engine/interp/interp.h"
-#include "engine/interp/x86_64/cpu.h"
+#include "tests/oracle/guest_state.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define RAM_SIZE MIB(1)
-#define CODE_GPA 0x20000u
-#define DATA_GPA 0x30000u
+#include <sys/mman.h>
 
 #define PTE_P  (1ull << 0)
 #define PTE_W  (1ull << 1)
 #define PTE_U  (1ull << 2)
 #define PTE_NX (1ull << 63)
-
-struct guest {
-	uint8_t *ram;
-	uint64_t next_table;
-	uint64_t code_base;
-	struct vm vm;
-	struct vcpu vcpu;
-	struct x86_cpuid_table cpuid;
-	struct vm_exit exit;
-	struct cpu *cpu;
-};
 
 /* ---- page tables ---- */
 
@@ -39,7 +21,7 @@ static uint64_t *table_at(struct guest *guest, uint64_t gpa)
 	return (uint64_t *)(guest->ram + gpa);
 }
 
-static void map_page(struct guest *guest, uint64_t gva, uint64_t gpa, uint64_t flags)
+uint64_t *guest_pte(struct guest *guest, uint64_t gva)
 {
 	uint64_t table = 0;
 
@@ -52,7 +34,12 @@ static void map_page(struct guest *guest, uint64_t gva, uint64_t gpa, uint64_t f
 		}
 		table = *entry & PAGE_MASK;
 	}
-	table_at(guest, table)[gva >> 12 & 511] = gpa | flags | PTE_P | PTE_U;
+	return &table_at(guest, table)[gva >> 12 & 511];
+}
+
+static void map_page(struct guest *guest, uint64_t gva, uint64_t gpa, uint64_t flags)
+{
+	*guest_pte(guest, gva) = gpa | flags | PTE_P | PTE_U;
 }
 
 static void map_data(struct guest *guest, uint64_t gva)
@@ -102,7 +89,7 @@ void guest_set_mode(struct guest *guest, bool wide)
 	cpu_update_mode(guest->cpu);
 }
 
-struct guest *guest_create(uint64_t code_base)
+struct guest *guest_create(uint64_t code_base, const struct engine_ops *engine)
 {
 	struct guest *guest = aligned_alloc(64, (sizeof(*guest) + 63) & ~63ul);
 	char why[200] = "no memory";
@@ -111,21 +98,25 @@ struct guest *guest_create(uint64_t code_base)
 		return NULL;
 	memset(guest, 0, sizeof(*guest));
 	guest->code_base = code_base;
-	guest->ram = aligned_alloc(PAGE_SIZE, RAM_SIZE);
-	if (!guest->ram)
+	/* Shared: an engine may map it again. */
+	guest->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (guest->ram == MAP_FAILED) {
+		guest->ram = NULL;
 		goto fail;
-	memset(guest->ram, 0, RAM_SIZE);
+	}
 	map_all(guest);
 	if (mem_add_slot(&guest->vm.mem, 0, RAM_SIZE, guest->ram, false) < 0)
 		goto fail;
 	x86_cpuid_build(&guest->cpuid, 1, 2000000000);
 	guest->vm.cpuid = &guest->cpuid;
-	guest->vm.engine = &interp_engine;
+	guest->vm.engine = engine;
+	if (engine->cpuid_filter)
+		engine->cpuid_filter(&guest->vm);
 	guest->vm.vcpu_count = 1;
 	guest->vm.vcpus[0] = &guest->vcpu;
 	guest->vcpu.vm = &guest->vm;
-	if (interp_engine.vm_init(&guest->vm, why, sizeof(why)) < 0 ||
-	    interp_engine.vcpu_init(&guest->vcpu, why, sizeof(why)) < 0)
+	if (engine->vm_init(&guest->vm, why, sizeof(why)) < 0 ||
+	    engine->vcpu_init(&guest->vcpu, why, sizeof(why)) < 0)
 		goto fail;
 	guest->cpu = guest->vcpu.engine_vcpu;
 	guest->cpu->exit = &guest->exit;
@@ -145,11 +136,12 @@ void guest_destroy(struct guest *guest)
 	if (!guest)
 		return;
 	if (guest->vcpu.engine_vcpu)
-		interp_engine.vcpu_destroy(&guest->vcpu);
+		guest->vm.engine->vcpu_destroy(&guest->vcpu);
 	if (guest->vm.engine_vm)
-		interp_engine.vm_destroy(&guest->vm);
+		guest->vm.engine->vm_destroy(&guest->vm);
 	mem_destroy(&guest->vm.mem);
-	free(guest->ram);
+	if (guest->ram)
+		munmap(guest->ram, RAM_SIZE);
 	free(guest);
 }
 
@@ -223,7 +215,7 @@ static void save_fpu(const struct x86_fpu *fpu, struct xsave_image *x)
 	}
 }
 
-static void load(struct cpu *cpu, const struct machine *in)
+void guest_load(struct cpu *cpu, const struct machine *in)
 {
 	memcpy(cpu->s.gpr, in->gpr, sizeof(in->gpr));
 	cpu->s.rip = in->rip;
@@ -238,7 +230,7 @@ static void load(struct cpu *cpu, const struct machine *in)
 	cpu->smc = false;
 }
 
-static void save(struct cpu *cpu, struct machine *out)
+void guest_save(struct cpu *cpu, struct machine *out)
 {
 	memcpy(out->gpr, cpu->s.gpr, sizeof(out->gpr));
 	out->rip = cpu->s.rip;
@@ -281,6 +273,14 @@ static void execute_generic(struct cpu *cpu)
 		cpu->s.rip = rip + insn.length;
 }
 
+void guest_fault(const struct cpu *cpu, struct outcome *outcome)
+{
+	outcome->fault = true;
+	outcome->vector = cpu->event.vector;
+	outcome->error = cpu->event.has_error ? cpu->event.error : 0;
+	outcome->cr2 = cpu->event.vector == X86_EXC_PF ? cpu->s.cr2 : 0;
+}
+
 void guest_run(struct guest *guest, enum guest_way way, const struct machine *in,
 	       struct machine *out, struct outcome *outcome)
 {
@@ -288,18 +288,15 @@ void guest_run(struct guest *guest, enum guest_way way, const struct machine *in
 
 	memcpy(out, in, sizeof(*out));
 	memset(outcome, 0, sizeof(*outcome));
-	load(cpu, in);
+	guest_load(cpu, in);
 	if (!setjmp(cpu->jump)) {
 		if (way == GUEST_GENERIC)
 			execute_generic(cpu);
 		else
 			fast_run_once(cpu, block_find(cpu, cpu->s.rip, true));
 	} else if (cpu->leave == LEAVE_EXCEPTION) {
-		outcome->fault = true;
-		outcome->vector = cpu->event.vector;
-		outcome->error = cpu->event.has_error ? cpu->event.error : 0;
-		outcome->cr2 = cpu->event.vector == X86_EXC_PF ? cpu->s.cr2 : 0;
+		guest_fault(cpu, outcome);
 	}
 	cpu->leave = LEAVE_NONE;
-	save(cpu, out);
+	guest_save(cpu, out);
 }

@@ -1,7 +1,7 @@
-/* The interpreter's side: the same address space under paging, one instruction at privilege level 3
- * in 64-bit mode.
+/* The guest's side: the same address space under paging, one instruction at privilege level 3 in 64-bit mode, by the
+ * interpreter, or (translated.h) by the translator.
  *
- * Example: `guest_init(code_base, host_xcr0); guest_run(&guest, GUEST_FAST, &in, &out, &outcome);`
+ * Example: `guest = guest_create(code_base, &interp_engine); guest_run(guest, GUEST_FAST, &in, &out, &outcome);`
  */
 #ifndef TESTS_ORACLE_GUEST_H
 #define TESTS_ORACLE_GUEST_H
@@ -9,12 +9,13 @@
 #include "tests/oracle/machine.h"
 
 struct guest;
+struct engine_ops;
 
 /* Through the block cache and the fast paths, or by the semantic function alone. */
 enum guest_way { GUEST_FAST, GUEST_GENERIC };
 
 /* NULL with a message if it can't be made. */
-struct guest *guest_create(uint64_t code_base);
+struct guest *guest_create(uint64_t code_base, const struct engine_ops *engine);
 void guest_destroy(struct guest *guest);
 uint8_t *guest_data(struct guest *guest);
 /* The guest is offered this feature (enum x86_feature). */

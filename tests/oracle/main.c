@@ -1,10 +1,11 @@
 /* The native oracle: every user-mode instruction form, executed by the host's processor and by the
- * interpreter on the same random state; registers, defined flags, memory, x87/SSE/AVX state and
- * faults are compared.
+ * interpreter (or the translator) on the same random state; registers, defined flags, memory,
+ * x87/SSE/AVX state and faults are compared.
  *
- *     oracle [--cases N] [--seed S] [--form TEXT] [--strict] [--generic] [--list] [--only 64|32]
+ *     oracle [--dbt] [--cases N] [--seed S] [--form TEXT] [--strict] [--generic] [--list] [--only 64|32]
  *            [--verbose] [--tick MICROSECONDS]
  *
+ * --dbt compares the translator with the processor, the instruction in the middle of a block;
  * --form TEXT takes only forms whose name contains TEXT; --strict compares the flags that the
  * manuals leave undefined as well (they differ between makers); --generic bypasses the fast paths;
  * --list prints the forms, and why one is left out; --tick sets how often the watchdog's signal
@@ -17,7 +18,9 @@
 #include "tests/oracle/guest.h"
 #include "tests/oracle/host_features.h"
 #include "tests/oracle/native.h"
+#include "tests/oracle/translated.h"
 #include "arch/x86_64/state.h"
+#include "engine/interp/interp.h"
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +30,7 @@
 struct options {
 	unsigned long cases, seed;
 	const char *form;
-	bool strict, generic, list, verbose;
+	bool dbt, strict, generic, list, verbose;
 	unsigned only; /* 64, 32, or 0: both */
 	unsigned tick; /* microseconds */
 };
@@ -41,10 +44,18 @@ struct oracle {
 	struct options options;
 	enum x86_mode mode;
 	struct guest *guest;
+	struct guest *translated; /* with --dbt: whose results stand for the guest's */
+	struct placed placed;
+	struct random around; /* what is placed around a case's instruction */
 	struct data data;
 	uint64_t fs_base;
 	unsigned long cases_run, cases_unstable, forms_run, forms_failed, forms_skipped;
 };
+
+static const char *subject(const struct oracle *oracle)
+{
+	return oracle->translated ? "dbt   " : "interp";
+}
 
 /* ---- one case ---- */
 
@@ -55,13 +66,19 @@ static uint64_t compared_flags(const struct oracle *oracle, const struct x86_ins
 	return oracle->options.strict ? flags : flags & ~(uint64_t)x86_op_flags(insn->op).undefined;
 }
 
-static void print_case(const struct test_case *test, unsigned long number, bool registers)
+static void print_case(const struct oracle *oracle, const struct test_case *test, unsigned long number, bool registers)
 {
 	printf("  case %lu:", number);
 	for (unsigned i = 0; i < test->instance.insn.length; i++)
 		printf(" %02x", test->instance.bytes[i]);
 	printf("  at %lx rflags %lx mxcsr %x fcw %x fsw %x\n", (unsigned long)test->in.rip,
 	       (unsigned long)test->in.rflags, test->in.x.mxcsr, test->in.x.fcw, test->in.x.fsw);
+	if (oracle->translated) {
+		printf("    in the block");
+		for (unsigned i = 0; i < oracle->placed.length; i++)
+			printf(" %02x", oracle->placed.bytes[i]);
+		printf("  from %lx\n", (unsigned long)oracle->placed.first);
+	}
 	if (!registers)
 		return;
 	printf("    ftw %02x", test->in.x.ftw);
@@ -125,6 +142,13 @@ static void run_native(struct oracle *oracle, const struct test_case *test, stru
 	equalise_mxcsr_mask(oracle, test);
 }
 
+/* The translator's result instead of the interpreter's. */
+static void run_translated(struct oracle *oracle, struct result *result)
+{
+	translated_run(oracle->translated, &oracle->placed, &result->machine, &result->outcome);
+	memcpy(oracle->data.guest, guest_data(oracle->translated), DATA_SIZE);
+}
+
 /* False: the case can't be run. */
 static bool run_case(struct oracle *oracle, const struct test_case *test, struct results *results)
 {
@@ -135,8 +159,15 @@ static bool run_case(struct oracle *oracle, const struct test_case *test, struct
 
 	if (alignment_differs(insn) && operand_address(test) & 15)
 		return false;
+	if (oracle->translated) {
+		memcpy(guest_data(oracle->translated), oracle->data.guest, DATA_SIZE);
+		translated_place(&oracle->placed, oracle->translated, &oracle->around, test, &oracle->data);
+	}
 	guest_place(oracle->guest, test->instance.bytes, insn->length, test->code_offset);
 	guest_run(oracle->guest, way, &test->in, &guest->machine, &guest->outcome);
+	/* The interpreter has told where a branch leads. */
+	if (oracle->translated && !guest->outcome.fault && !translated_usable(&oracle->placed, guest->machine.rip))
+		return false;
 	caught =
 	    native_place(test->instance.bytes, insn->length, test->code_offset, guest->machine.rip);
 	if (!guest->outcome.fault && !caught) {
@@ -147,8 +178,10 @@ static bool run_case(struct oracle *oracle, const struct test_case *test, struct
 		}
 		expect_fetch_fault(oracle, guest);
 	}
+	if (oracle->translated)
+		run_translated(oracle, guest);
 	run_native(oracle, test, &results->native);
-	return true;
+	return !oracle->translated || !branch_faults_late(insn, guest->machine.rip, &results->native.outcome, &guest->outcome);
 }
 
 static unsigned compare(const struct oracle *oracle, const struct test_case *test,
@@ -176,7 +209,7 @@ static bool native_reproduces(struct oracle *oracle, const struct test_case *tes
 		if (compare(oracle, test, &results->native, results->native_data, &results->again,
 			    results->again_data, "again ", NULL) ||
 		    !compare(oracle, test, &results->again, results->again_data, &results->guest,
-			     oracle->data.guest, "interp", NULL))
+			     oracle->data.guest, subject(oracle), NULL))
 			return false;
 	}
 	return true;
@@ -186,7 +219,7 @@ static void print_difference(const struct oracle *oracle, const struct test_case
 			     const struct results *results, bool reproduced)
 {
 	(void)compare(oracle, test, &results->native, results->native_data, &results->guest,
-		      oracle->data.guest, "interp", stdout);
+		      oracle->data.guest, subject(oracle), stdout);
 	if (reproduced)
 		return;
 	printf("    native result not reproducible; the same case again:\n");
@@ -219,6 +252,7 @@ static void run_form(struct oracle *oracle, const struct form *form, const char 
 	static struct results results;
 	unsigned long failed = 0, unstable = 0, shown = oracle->options.verbose ? 10 : 1;
 
+	oracle->around = (struct random){form_seed(oracle, name) + 1};
 	memset(&test, 0, sizeof(test));
 	test.in.fs_base = oracle->fs_base;
 	for (unsigned long i = 0; i < oracle->options.cases; i++) {
@@ -234,12 +268,12 @@ static void run_form(struct oracle *oracle, const struct form *form, const char 
 			continue;
 		}
 		if (compare(oracle, &test, &results.native, oracle->data.native, &results.guest,
-			    oracle->data.guest, "interp", NULL) == 0)
+			    oracle->data.guest, subject(oracle), NULL) == 0)
 			continue;
 		reproduced = native_reproduces(oracle, &test, &results, before);
 		if (++*(reproduced ? &failed : &unstable) <= shown) {
 			printf("%s %s\n", reproduced ? "FAIL" : "UNSTABLE", name);
-			print_case(&test, i, oracle->options.verbose);
+			print_case(oracle, &test, i, oracle->options.verbose);
 			print_difference(oracle, &test, &results, reproduced);
 		}
 		restore_data(oracle, before);
@@ -306,11 +340,15 @@ static void run_mode(struct oracle *oracle, enum x86_mode mode)
 	oracle->mode = mode;
 	native_set_mode(wide);
 	guest_set_mode(oracle->guest, wide);
+	if (oracle->translated)
+		guest_set_mode(oracle->translated, wide);
+	oracle->placed.length = 0;
 	oracle->data = (struct data){
 	    .native = native_data(),
 	    .guest = guest_data(oracle->guest),
 	    .code_base = native_code(wide),
 	    .wide = wide,
+	    .edges = oracle->translated,
 	};
 	forms_enumerate(&forms, mode);
 	for (unsigned i = 0; i < forms.count; i++)
@@ -335,6 +373,7 @@ static void fix_addresses(char **argv)
 static int parse(struct options *options, int argc, char **argv)
 {
 	static const struct option table[] = {
+	    {"dbt", no_argument, NULL, 'd'},
 	    {"cases", required_argument, NULL, 'c'}, {"seed", required_argument, NULL, 's'},
 	    {"form", required_argument, NULL, 'f'},  {"strict", no_argument, NULL, 'S'},
 	    {"generic", no_argument, NULL, 'g'},     {"list", no_argument, NULL, 'l'},
@@ -345,6 +384,9 @@ static int parse(struct options *options, int argc, char **argv)
 
 	while ((choice = getopt_long(argc, argv, "", table, NULL)) != -1) {
 		switch (choice) {
+		case 'd':
+			options->dbt = true;
+			break;
 		case 'c':
 			options->cases = strtoul(optarg, NULL, 0);
 			break;
@@ -388,11 +430,22 @@ int main(int argc, char **argv)
 	fix_addresses(argv);
 	if (parse(&oracle.options, argc, argv))
 		return 2;
-	if (!native_init(oracle.options.tick))
+	if (!native_init())
 		return 77;
-	oracle.guest = guest_create(native_code(true));
+	oracle.guest = guest_create(native_code(true), &interp_engine);
 	if (!oracle.guest)
 		return 1;
+	if (oracle.options.dbt) {
+		const struct engine_ops *engine = translated_engine();
+
+		if (!engine)
+			return 77;
+		oracle.translated = guest_create(native_code(true), engine);
+		if (!oracle.translated)
+			return 1;
+	}
+	if (!native_install_handlers(oracle.options.tick))
+		return 77;
 	oracle.fs_base = native_fs_base();
 	if (oracle.options.only != 32)
 		run_mode(&oracle, X86_MODE_64);
@@ -406,6 +459,7 @@ int main(int argc, char **argv)
 	       "%lu forms skipped (--list says why)\n",
 	       oracle.forms_run, oracle.cases_run, oracle.forms_failed, oracle.cases_unstable,
 	       oracle.forms_skipped);
+	guest_destroy(oracle.translated);
 	guest_destroy(oracle.guest);
 	return oracle.forms_failed || oracle.cases_unstable > UNSTABLE_ALLOWED;
 }

@@ -195,6 +195,19 @@ static bool run_hangs(void)
 	return native_context.ticks_left-- == 0;
 }
 
+/* Who handled the signals before: the translator, whose code takes them as part of its work. */
+static struct sigaction previous[NSIG];
+
+static void not_ours(int signal_number, siginfo_t *info, void *raw)
+{
+	const struct sigaction *before = &previous[signal_number];
+
+	if (before->sa_flags & SA_SIGINFO)
+		before->sa_sigaction(signal_number, info, raw);
+	else
+		signal(signal_number, SIG_DFL);
+}
+
 /* Runs with the instruction's FS base and AC flag until it has put them right.
  *
  * A tick may come in the middle of a run, which then goes on. Its ID and NT flags must stay as they
@@ -214,7 +227,7 @@ on_fault(int signal_number, siginfo_t *info, void *raw)
 	__asm__ volatile("pushfq; andq %0, (%%rsp); popfq" ::"i"(~X86_FLAG_AC) : "cc", "memory");
 	if (!native_context.running) {
 		if (signal_number != SIGALRM)
-			signal(signal_number, SIG_DFL);
+			not_ours(signal_number, info, raw);
 		return;
 	}
 	if (signal_number == SIGALRM && !run_hangs())
@@ -238,7 +251,7 @@ on_fault(int signal_number, siginfo_t *info, void *raw)
 	gregs[REG_CSGSFS] = (gregs[REG_CSGSFS] & ~0xffffll) | SELECTOR_CODE_64;
 }
 
-static bool install_handlers(unsigned tick)
+bool native_install_handlers(unsigned tick)
 {
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGALRM};
 	const size_t stack_size = KIB(256);
@@ -251,7 +264,7 @@ static bool install_handlers(unsigned tick)
 	if (!stack.ss_sp || sigaltstack(&stack, NULL) < 0)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		if (sigaction(signals[i], &action, NULL) < 0)
+		if (sigaction(signals[i], &action, &previous[signals[i]]) < 0)
 			return false;
 	return setitimer(ITIMER_REAL, &watchdog, NULL) == 0;
 }
@@ -271,7 +284,7 @@ static uint32_t xsave_mask(void)
 	return eax & 7;
 }
 
-bool native_init(unsigned tick)
+bool native_init(void)
 {
 	native_context.mask = xsave_mask();
 	native_context.mxcsr = 0x1f80;
@@ -281,7 +294,7 @@ bool native_init(unsigned tick)
 	}
 	/* 32-bit code needs them; 64-bit code doesn't look. */
 	__asm__ volatile("mov %0, %%ds; mov %0, %%es" ::"r"(SELECTOR_DATA));
-	if (!map_memory() || !install_handlers(tick))
+	if (!map_memory())
 		return false;
 	native_set_mode(true);
 	return true;

@@ -9,9 +9,11 @@
 
 #define NATIVE_HANG 254 /* outcome.vector: the watchdog ended the run */
 
-/* Maps the address space, installs the signal handlers. False with a message if the host can't.
+/* Maps the address space. False with a message if the host can't. */
+bool native_init(void);
+/* Before the first run, and after all others who handle signals of faults: what is not a native run's is passed on to them.
  * tick: the watchdog looks every so many microseconds (1 to 1000000) whether a run hangs. */
-bool native_init(unsigned tick);
+bool native_install_handlers(unsigned tick);
 
 uint64_t native_code(bool wide); /* address of the code pages, of 64- or 32-bit code */
 uint8_t *native_data(void);	 /* the data pages, writable all */
