@@ -132,6 +132,19 @@ void dbt_tb_drop(struct dbt *d, struct tb *tb)
 	tb->state = TB_STALE;
 }
 
+/* Of a block that crosses: how many of its bytes lie on its first and on its second page. */
+static unsigned bytes_on_first(const struct tb *tb)
+{
+	unsigned room = PAGE_SIZE - (unsigned)(tb->gpa & ~PAGE_MASK);
+
+	return tb->second && room < tb->length ? room : tb->length;
+}
+
+static unsigned bytes_on_second(const struct tb *tb)
+{
+	return tb->length - bytes_on_first(tb);
+}
+
 static void page_forget_stale(struct code_page *page)
 {
 	struct tb **link = &page->tbs;
@@ -141,6 +154,12 @@ static void page_forget_stale(struct code_page *page)
 			*link = (*link)->page_next;
 		else
 			link = &(*link)->page_next;
+	}
+	for (link = &page->crossing; *link;) {
+		if ((*link)->state == TB_STALE)
+			*link = (*link)->second_next;
+		else
+			link = &(*link)->second_next;
 	}
 }
 
@@ -157,10 +176,25 @@ void dbt_page_drop_range(struct dbt *d, gpa_t gpa, unsigned len)
 			any = true;
 		}
 	}
+	for (struct tb *tb = page->crossing; tb; tb = tb->second_next) {
+		if (gpa < tb->second + bytes_on_second(tb)) {
+			dbt_tb_drop(d, tb);
+			any = true;
+		}
+	}
 	if (any) {
 		page_forget_stale(page);
 		dbt_side_reset(d);
 	}
+}
+
+static void tb_suspend(struct dbt *d, struct tb *tb)
+{
+	if (tb->state != TB_LIVE)
+		return;
+	memcpy(tb->first, d->code_write + tb->host, TB_REDIRECT);
+	redirect(d, tb, NULL);
+	tb->state = TB_SUSPENDED;
 }
 
 void dbt_page_suspend(struct dbt *d, gpa_t gpa)
@@ -171,23 +205,21 @@ void dbt_page_suspend(struct dbt *d, gpa_t gpa)
 		return;
 	page->suspended = true;
 	page_forget_stale(page);
-	for (struct tb *tb = page->tbs; tb; tb = tb->page_next) {
-		if (tb->state != TB_LIVE)
-			continue;
-		memcpy(tb->first, d->code_write + tb->host, TB_REDIRECT);
-		redirect(d, tb, NULL);
-		tb->state = TB_SUSPENDED;
-	}
+	for (struct tb *tb = page->tbs; tb; tb = tb->page_next)
+		tb_suspend(d, tb);
+	for (struct tb *tb = page->crossing; tb; tb = tb->second_next)
+		tb_suspend(d, tb);
 	dbt_side_reset(d);
 }
 
-#define MIXED_AFTER 32
+#define MIXED_AFTER  32
+#define MIXED_WRITES 16 /* in a row: data after all */
 
-bool dbt_page_is_mixed(struct dbt *d, gpa_t gpa)
+bool dbt_page_stays_code(struct dbt *d, gpa_t gpa)
 {
 	struct code_page *page = page_find(d, gpa & PAGE_MASK);
 
-	return page && page->resumed >= MIXED_AFTER;
+	return page && page->resumed >= MIXED_AFTER && ++page->writes < MIXED_WRITES;
 }
 
 /* The page is code again, watched from now on. */
@@ -196,7 +228,10 @@ static void page_resume(struct dbt *d, gpa_t gpa)
 	struct code_page *page = page_find(d, gpa & PAGE_MASK);
 
 	code_page_mark(&d->cpu, gpa & PAGE_MASK);
-	if (!page || !page->suspended)
+	if (!page)
+		return;
+	page->writes = 0;
+	if (!page->suspended)
 		return;
 	page->suspended = false;
 	page->resumed++;
@@ -204,7 +239,11 @@ static void page_resume(struct dbt *d, gpa_t gpa)
 
 static bool tb_resume(struct dbt *d, struct tb *tb, const uint8_t *page)
 {
-	if (memcmp(tb->bytes, page + (tb->gpa & ~PAGE_MASK), tb->length)) {
+	unsigned first = bytes_on_first(tb);
+	const uint8_t *second = tb->second ? mem_hva(&d->cpu.vm->mem, tb->second, PAGE_SIZE) : NULL;
+
+	if (memcmp(tb->bytes, page + (tb->gpa & ~PAGE_MASK), first) ||
+	    (second && memcmp(tb->bytes + first, second, tb->length - first))) {
 		tb->state = TB_STALE;
 		d->stats.invalidated++;
 		return false;
@@ -216,16 +255,19 @@ static bool tb_resume(struct dbt *d, struct tb *tb, const uint8_t *page)
 }
 
 /* The block if it may be entered; else one that was replaced or is to be, in *stale. */
-static struct tb *tb_find(struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key, const uint8_t *page, struct tb **stale)
+static struct tb *tb_find(struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key, const uint8_t *page, gpa_t second,
+			  struct tb **stale)
 {
 	*stale = NULL;
 	for (struct tb *tb = d->tb_hash[tb_hash(rip, gpa, key)]; tb; tb = tb->hash_next) {
-		if (tb->rip != rip || tb->gpa != gpa || tb->key != key)
+		if (tb->rip != rip || tb->gpa != gpa || tb->key != key || tb->second != second)
 			continue;
 		if (tb->state == TB_LIVE)
 			return tb;
 		if (tb->state == TB_SUSPENDED) {
 			page_resume(d, gpa);
+			if (second)
+				page_resume(d, second);
 			if (tb_resume(d, tb, page))
 				return tb;
 		}
@@ -257,6 +299,14 @@ static bool tb_insert(struct dbt *d, struct tb *tb)
 	tb->page_next = page->tbs;
 	page->tbs = tb;
 	d->tb_order[d->tb_count++] = tb;
+	if (tb->second) {
+		struct code_page *second = page_get(d, tb->second);
+
+		if (!second)
+			return false;
+		tb->second_next = second->crossing;
+		second->crossing = tb;
+	}
 	return true;
 }
 
@@ -267,17 +317,34 @@ static bool room_for_block(const struct dbt *d)
 	       d->slot_kinds[0].count < DBT_SLOTS_MAX - TB_MAX_EXITS && d->slot_kinds[1].count < DBT_SLOTS_MAX - TB_MAX_EXITS;
 }
 
+/* Does the instruction at rip go on in the next page? Then *gpa is that page's; may raise the fetch's fault. False: it is
+ * not to be translated (device memory). */
+static bool find_second(struct dbt *d, uint64_t rip, const uint8_t *page, gpa_t *gpa, uint8_t **second)
+{
+	unsigned offset = (unsigned)(rip & ~PAGE_MASK);
+	struct x86_insn insn;
+
+	*second = NULL;
+	*gpa = 0;
+	if (offset <= PAGE_SIZE - 15 ||
+	    x86_decode(&insn, page + offset, PAGE_SIZE - offset, (enum x86_mode)d->cpu.mode) != X86_DECODE_MORE)
+		return true;
+	*gpa = cpu_code_page(&d->cpu, (rip & PAGE_MASK) + PAGE_SIZE, second);
+	/* Zero stands for none. */
+	return *second && *gpa;
+}
+
 struct tb *dbt_tb_get(struct dbt *d)
 {
 	struct cpu *cpu = &d->cpu;
 	uint64_t rip = cpu->s.rip;
 	struct tb *tb, *stale;
-	uint8_t *page;
-	gpa_t gpa = cpu_code_page(cpu, rip, &page) | (rip & ~PAGE_MASK);
+	uint8_t *page, *second;
+	gpa_t gpa = cpu_code_page(cpu, rip, &page) | (rip & ~PAGE_MASK), second_gpa;
 
-	if (!page)
+	if (!page || !find_second(d, rip, page, &second_gpa, &second))
 		return NULL;
-	tb = tb_find(d, rip, gpa, cpu->key, page, &stale);
+	tb = tb_find(d, rip, gpa, cpu->key, page, second_gpa, &stale);
 	if (tb)
 		return tb;
 	if (!room_for_block(d)) {
@@ -285,8 +352,10 @@ struct tb *dbt_tb_get(struct dbt *d)
 		stale = NULL;
 	}
 	page_resume(d, gpa);
+	if (second)
+		page_resume(d, second_gpa);
 	dbt_time(d, DBT_TIME_TRANSLATION);
-	tb = dbt_translate(d, rip, gpa, page);
+	tb = dbt_translate(d, rip, gpa, page, second_gpa, second);
 	dbt_time(d, DBT_TIME_C);
 	if (!tb || !tb_insert(d, tb))
 		return NULL;
@@ -325,23 +394,6 @@ uint32_t dbt_link_new(struct dbt *d, uint64_t target)
 		return ~0u;
 	d->links[d->link_count].target = target;
 	return d->link_count++;
-}
-
-void dbt_link_resolve(struct dbt *d, uint32_t link, struct tb *tb)
-{
-	uint8_t *jump;
-	int32_t relative;
-	struct tb *from;
-
-	if (link >= d->link_count || d->links[link].target != tb->rip)
-		return;
-	/* What was written over a stale block stays; and the page is the block's own. */
-	from = dbt_tb_find_host(d, d->code_run + d->links[link].jump);
-	if (!from || from->state != TB_LIVE || from->gpa >> PAGE_SHIFT != tb->gpa >> PAGE_SHIFT || from->key != tb->key)
-		return;
-	jump = d->code_write + d->links[link].jump;
-	relative = (int32_t)((int64_t)tb->host - (int64_t)(d->links[link].jump + 4));
-	memcpy(jump, &relative, sizeof(relative));
 }
 
 /* ---- slots ---- */
@@ -405,13 +457,16 @@ static unsigned code_page_bit(gva_t page)
 /* A slot or jump cache is about to lead to this block. */
 static void note_target(struct dbt *d, const struct tb *tb)
 {
-	unsigned bit = code_page_bit(tb->rip);
-	gpa_t gpa;
-	bool global;
+	for (unsigned i = 0; i < (tb->second ? 2 : 1); i++) {
+		gva_t page = (tb->rip & PAGE_MASK) + i * PAGE_SIZE;
+		unsigned bit = code_page_bit(page);
+		gpa_t gpa;
+		bool global;
 
-	d->code_pages[bit >> 6] |= 1ull << (bit & 63);
-	if (d->cpu.cpl != 3 && (dbt_mmu_code_page(&d->mmu, tb->rip, false, &gpa, &global) < 0 || !global))
-		d->kernel_nonglobal = true;
+		d->code_pages[bit >> 6] |= 1ull << (bit & 63);
+		if (d->cpu.cpl != 3 && (dbt_mmu_code_page(&d->mmu, page, false, &gpa, &global) < 0 || !global))
+			d->kernel_nonglobal = true;
+	}
 }
 
 void dbt_slot_resolve(struct dbt *d, uint32_t slot, struct tb *tb)
@@ -423,6 +478,44 @@ void dbt_slot_resolve(struct dbt *d, uint32_t slot, struct tb *tb)
 	note_target(d, tb);
 	targets_now(d, user)->slots[slot] = (uintptr_t)tb_entry(d, tb);
 	targets_now(d, user)->filled_slots++;
+}
+
+/* A branch to a block that crosses goes by a slot: its second page may be mapped elsewhere in another context. */
+static uint32_t slot_stub(struct dbt *d, struct tb *tb)
+{
+	uint32_t slot = dbt_slot_get(d, tb->rip, d->cpu.cpl == 3), at = (uint32_t)d->code_used;
+	struct emitter e = emitter_at(d, at);
+
+	if (slot == ~0u || d->code_size - d->code_used < 64)
+		return 0;
+	emit_load(&e, HOST_T, mem_gs(DBT_OFFSET(slots_now)), 8);
+	emit_jmp_mem(&e, mem_base(HOST_T, (int32_t)(slot * 8)));
+	d->code_used = (size_t)(e.at - d->code_write + 15) & ~(size_t)15;
+	slots_complete(d, d->cpu.cpl == 3);
+	dbt_slot_resolve(d, slot, tb);
+	return at;
+}
+
+void dbt_link_resolve(struct dbt *d, uint32_t link, struct tb *tb)
+{
+	uint8_t *jump;
+	int32_t relative;
+	uint32_t target = tb->host;
+	struct tb *from;
+
+	if (link >= d->link_count || d->links[link].target != tb->rip)
+		return;
+	/* What was written over a stale block stays; and the page is the block's own. */
+	from = dbt_tb_find_host(d, d->code_run + d->links[link].jump);
+	if (!from || from->state != TB_LIVE || from->gpa >> PAGE_SHIFT != tb->gpa >> PAGE_SHIFT || from->key != tb->key)
+		return;
+	if (tb->second)
+		target = slot_stub(d, tb);
+	if (!target)
+		return;
+	jump = d->code_write + d->links[link].jump;
+	relative = (int32_t)((int64_t)target - (int64_t)(d->links[link].jump + 4));
+	memcpy(jump, &relative, sizeof(relative));
 }
 
 void dbt_jump_resolve(struct dbt *d, struct tb *tb)

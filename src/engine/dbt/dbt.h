@@ -67,6 +67,8 @@ struct tb {
 	uint8_t state;            /* enum tb_state */
 	uint8_t first[TB_REDIRECT]; /* host code that a redirection has replaced */
 	const uint8_t *bytes;     /* the guest's, length of them, as translated */
+	gpa_t second;             /* of the page on which its one instruction ends; 0: it does not cross */
+	struct tb *second_next;   /* in that page's list */
 	struct tb *hash_next, *page_next;
 	struct tb_insn *insns;    /* count of them */
 };
@@ -87,10 +89,12 @@ struct dbt_link {
 /* TBs of one guest page. */
 struct code_page {
 	gpa_t gpa;
-	struct tb *tbs;
+	struct tb *tbs;      /* that begin on it */
+	struct tb *crossing; /* that end on it */
 	struct code_page *next;
 	bool suspended;    /* its blocks are */
 	uint32_t resumed;  /* how often it was code again */
+	uint32_t writes;   /* since then, or since a block of it was last looked for */
 };
 
 /* What belongs to a context and a privilege level: where indirect and page-crossing branches go. */
@@ -232,8 +236,8 @@ struct tb *dbt_tb_get(struct dbt *d);
 struct tb *dbt_tb_find_host(struct dbt *d, const uint8_t *host);
 /* The page was written and is data: no block of it is entered before it was compared. */
 void dbt_page_suspend(struct dbt *d, gpa_t gpa);
-/* Has it been code and data in turn too often for that? */
-bool dbt_page_is_mixed(struct dbt *d, gpa_t gpa);
+/* A write to a page of code: has it been code and data in turn too often to suspend it for every write? */
+bool dbt_page_stays_code(struct dbt *d, gpa_t gpa);
 void dbt_page_drop_range(struct dbt *d, gpa_t gpa, unsigned len);
 void *dbt_meta_alloc(struct dbt *d, size_t size); /* NULL: the arena is full */
 static inline uint8_t *tb_entry(const struct dbt *d, const struct tb *tb)
@@ -272,7 +276,9 @@ size_t dbt_sites_size(void);
 void dbt_stubs_emit(struct dbt *d, struct emitter *e);
 
 /* -- translate.c -- */
-struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page);
+/* second: the next page (gpa in second_gpa), when the instruction at rip goes on there; or NULL. */
+struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa,
+			 const uint8_t *second);
 
 /* -- lower_system.c -- */
 /* What all translations take for granted of the control registers; another value makes them wrong. */

@@ -193,17 +193,12 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 	struct access accesses[3];
 	struct x86_insn decoded;
 	uint64_t rip = tb->rip + insn->guest, addend = 0;
-	uint8_t bytes[15], *page = mem_hva(&d->cpu.vm->mem, tb->gpa & PAGE_MASK, PAGE_SIZE);
-	unsigned offset = (unsigned)(rip & ~PAGE_MASK), available = PAGE_SIZE - offset;
 	enum dbt_site site;
 	unsigned count;
 	bool changed;
 	int length;
 
-	if (available > sizeof(bytes))
-		available = sizeof(bytes);
-	memcpy(bytes, page + offset, available);
-	length = x86_decode(&decoded, bytes, available, (enum x86_mode)(tb->key & 3));
+	length = x86_decode(&decoded, tb->bytes + insn->guest, tb->length - insn->guest, (enum x86_mode)(tb->key & 3));
 	if (length <= 0)
 		return false;
 	count = accesses_of(d, context, &decoded, rip + (unsigned)length, accesses);

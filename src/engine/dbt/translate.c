@@ -102,9 +102,15 @@ static bool fetch(struct tr *tr)
 	/* A copy: another processor may be writing the page. */
 	memset(tr->bytes, 0, sizeof(tr->bytes));
 	memcpy(tr->bytes, tr->page + offset, available);
+	if (tr->second) {
+		memcpy(tr->bytes + available, tr->second, 15 - available);
+		available = 15;
+	}
 	length = x86_decode(&tr->insn, tr->bytes, available, tr->cpu->mode);
-	if (length <= 0)
+	if (length <= 0) {
+		tr->insn.op = X86_INVALID;
 		return false;
+	}
 	tr->next = tr->at + (unsigned)length;
 	memcpy(tr->guest + (tr->at - tr->rip), tr->bytes, (size_t)length);
 	return true;
@@ -181,6 +187,15 @@ static bool finish_exit(struct tr *tr, const struct tr_exit *out)
 	return true;
 }
 
+static void end_with_jump(struct tr *tr, uint64_t target)
+{
+	struct tr_exit *out = &tr->exits[tr->exit_count++];
+
+	emit_u8(&tr->e, 0xe9);
+	*out = (struct tr_exit){.jump = tr->e.at, .target = target};
+	emit_u32(&tr->e, 0);
+}
+
 static struct tb *make_tb(struct tr *tr)
 {
 	struct dbt *d = tr->d;
@@ -207,7 +222,8 @@ static struct tb *make_tb(struct tr *tr)
 	return tb;
 }
 
-struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page)
+struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa,
+			 const uint8_t *second)
 {
 	struct tr tr; /* large: only what is read first is set */
 	struct tb *tb;
@@ -221,6 +237,7 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 	tr.rip = tr.at = rip;
 	tr.gpa = gpa;
 	tr.page = page;
+	tr.second = second;
 	tr.user = d->cpu.cpl == 3;
 	tr.count = tr.exit_count = 0;
 	tr.ended = tr.failed = tr.uses_x87 = false;
@@ -231,11 +248,7 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 		/* The block's one page is what its code depends on. */
 		if (tr.count && (tr.at >> PAGE_SHIFT != rip >> PAGE_SHIFT || tr.count == TB_MAX_INSNS - 1 ||
 				 tr.exit_count > TB_MAX_EXITS - 4 || tr.e.at - tr.start > TB_MAX_HOST / 2)) {
-			struct tr_exit *out = &tr.exits[tr.exit_count++];
-
-			emit_u8(&tr.e, 0xe9);
-			*out = (struct tr_exit){.jump = tr.e.at, .target = tr.at};
-			emit_u32(&tr.e, 0);
+			end_with_jump(&tr, tr.at);
 			break;
 		}
 		tr.info = &tr.insns[tr.count++];
@@ -243,7 +256,12 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 		tr.info->commit = tr.info->host;
 		shadow = tr.shadow;
 		tr.shadow = false;
-		if (!fetch(&tr)) {
+		if (!fetch(&tr) && tr.count > 1 && !shadow) {
+			/* A block of its own, which may have another page. */
+			tr.count--;
+			end_with_jump(&tr, tr.at);
+			break;
+		} else if (!tr.insn.op) {
 			tr.next = tr.at + 1;
 			tr.guest[tr.at - rip] = tr.bytes[0];
 			tr_step(&tr);
@@ -266,6 +284,8 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 	tb = make_tb(&tr);
 	if (!tb)
 		return NULL;
+	if (second)
+		tb->second = second_gpa;
 	d->code_used = (size_t)(tr.e.at - d->code_write + 15) & ~(size_t)15;
 	d->stats.translations++;
 	d->stats.translated_insns += tr.count;

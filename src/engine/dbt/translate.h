@@ -34,6 +34,7 @@ struct tr {
 	uint64_t rip;         /* of the block */
 	gpa_t gpa;
 	const uint8_t *page;  /* host address of the guest page */
+	const uint8_t *second; /* of the next one, when the block is one instruction that goes on there */
 	bool user, long_mode;
 
 	struct x86_insn insn; /* the one at hand */

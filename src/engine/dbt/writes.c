@@ -66,7 +66,7 @@ static void written(void *ctx, gpa_t gpa, unsigned len)
 	struct dbt *d = ctx;
 	gpa_t page = gpa & PAGE_MASK;
 
-	if (dbt_page_is_mixed(d, page)) {
+	if (dbt_page_stays_code(d, page)) {
 		dbt_page_drop_range(d, gpa, len);
 	} else {
 		dbt_page_suspend(d, page);
