@@ -1,6 +1,6 @@
-/* The decoder's test against Zydis, in four files: zydis_compare.c runs it, generate.c makes byte strings,
- * mnemonics.c knows which operation a Zydis mnemonic is, differences.c lists where Zydis and the manuals
- * (and so the two decoders) are known to differ, with the reason.
+/* The decoder's test against Zydis, in five files: zydis_compare.c runs it, generate.c makes byte strings,
+ * mnemonics.c knows which operation a Zydis mnemonic is, registers.c compares the registers used, differences.c
+ * lists where Zydis and the manuals (and so the two decoders) are known to differ, with the reason.
  *
  * Example of use:
  *     zydis_compare --count 50000000 --seed 7
@@ -53,6 +53,8 @@ enum mismatch {
 	MISMATCH_FLAGS_UNDEFINED = 1 << 23,
 	MISMATCH_LAYOUT = 1 << 24, /* map, VEX prefix, where opcode, ModRM and immediate are */
 	MISMATCH_FIELD = 1 << 25,  /* where an operand is encoded */
+	MISMATCH_REGS_READ = 1 << 26, /* general registers, implicit ones included */
+	MISMATCH_REGS_WRITTEN = 1 << 27,
 };
 
 /* generate.c */
@@ -66,6 +68,9 @@ void generator_keep(struct generator *generator, const uint8_t bytes[BYTES_MAX])
 /* mnemonics.c: the operation, X86_INVALID if there is none; *cc is the condition of JCC, SETCC, CMOVCC. */
 void mnemonics_init(void);
 enum x86_op mnemonic_op(const struct comparison *c, int *cc);
+
+/* registers.c: a set of enum mismatch. */
+uint32_t compare_registers(const struct comparison *c);
 
 /* differences.c: takes the mismatches that a listed difference explains out of *mismatches. Returns the name
  * of the last such difference, NULL if there was none. */

@@ -154,6 +154,38 @@ static bool far_pointer(const struct comparison *c)
 	return valid_both(c) && c->insn.operand[0].kind == X86_OPND_FAR;
 }
 
+static bool bit_scan(const struct comparison *c)
+{
+	return valid_both(c) && (c->insn.op == X86_BSF || c->insn.op == X86_BSR);
+}
+
+static bool string_pointers(const struct comparison *c)
+{
+	return valid_both(c) && (c->insn.op == X86_CMPS || c->insn.op == X86_SCAS || c->insn.op == X86_INS ||
+				 c->insn.op == X86_OUTS);
+}
+
+static bool interrupt_pushes(const struct comparison *c)
+{
+	return valid_both(c) && (c->insn.op == X86_INT || c->insn.op == X86_INT1 || c->insn.op == X86_INT3 ||
+				 c->insn.op == X86_INTO);
+}
+
+static bool leave_rsp(const struct comparison *c)
+{
+	return valid_both(c) && c->insn.op == X86_LEAVE;
+}
+
+static bool xlat_al(const struct comparison *c)
+{
+	return valid_both(c) && c->insn.op == X86_XLAT;
+}
+
+static bool rsm_registers(const struct comparison *c)
+{
+	return valid_both(c) && c->insn.op == X86_RSM;
+}
+
 static const struct difference differences[] = {
 	{
 		.name = "unsupported extension",
@@ -164,7 +196,7 @@ static const struct difference differences[] = {
 	{
 		.name = "CMOVcc, FCMOVcc access",
 		.reason = "SDM CMOVcc: the destination is kept when the condition is false, so it is read too",
-		.explains = MISMATCH_ACCESS,
+		.explains = MISMATCH_ACCESS | MISMATCH_REGS_READ,
 		.applies = conditional_move,
 	},
 	{
@@ -177,7 +209,7 @@ static const struct difference differences[] = {
 		.name = "SIB base 5 with REX.B",
 		.reason = "SDM 2 table 2-5: mod 0 with base 101b is disp32 without base, REX.B is not decoded; Zydis "
 		  "shows R13D without displacement when the address size is 32",
-		.explains = MISMATCH_BASE | MISMATCH_DISPLACEMENT,
+		.explains = MISMATCH_BASE | MISMATCH_DISPLACEMENT | MISMATCH_REGS_READ,
 		.applies = sib_base_rex_b,
 	},
 	{
@@ -233,7 +265,7 @@ static const struct difference differences[] = {
 		.name = "LAR, LSL operands",
 		.reason = "SDM LAR, LSL: r32, r32/m16, the destination is kept when ZF is cleared; Zydis: the source has the "
 		  "operand size, LAR's destination is written only",
-		.explains = MISMATCH_GPR_SIZE | MISMATCH_ACCESS,
+		.explains = MISMATCH_GPR_SIZE | MISMATCH_ACCESS | MISMATCH_REGS_READ,
 		.applies = lar_operands,
 	},
 	{
@@ -241,6 +273,42 @@ static const struct difference differences[] = {
 		.reason = "decode.h: offset and selector are where immediates are; Zydis says nothing of where they are",
 		.explains = MISMATCH_FIELD,
 		.applies = far_pointer,
+	},
+	{
+		.name = "BSF, BSR destination",
+		.reason = "APM 3 BSF: the destination is kept when the source is 0, so its old value matters",
+		.explains = MISMATCH_REGS_READ,
+		.applies = bit_scan,
+	},
+	{
+		.name = "CMPS, SCAS, INS, OUTS pointers",
+		.reason = "SDM CMPS, SCAS, INS, OUTS: rSI and rDI advance; Zydis has them as read only",
+		.explains = MISMATCH_REGS_WRITTEN,
+		.applies = string_pointers,
+	},
+	{
+		.name = "INT n, INT1, INT3, INTO RSP",
+		.reason = "SDM INT n: flags, CS and rIP are pushed; Zydis leaves the stack out",
+		.explains = MISMATCH_REGS_READ | MISMATCH_REGS_WRITTEN,
+		.applies = interrupt_pushes,
+	},
+	{
+		.name = "LEAVE RSP",
+		.reason = "SDM LEAVE: rSP is set from rBP before the pop, what it was does not matter; Zydis has it read",
+		.explains = MISMATCH_REGS_READ,
+		.applies = leave_rsp,
+	},
+	{
+		.name = "XLAT AL",
+		.reason = "SDM XLAT: AL is the index into the table; Zydis shows rBX only",
+		.explains = MISMATCH_REGS_READ,
+		.applies = xlat_al,
+	},
+	{
+		.name = "RSM registers",
+		.reason = "SDM RSM: the state is taken from the save area; Zydis lists none of it",
+		.explains = MISMATCH_REGS_WRITTEN,
+		.applies = rsm_registers,
 	},
 	{
 		.name = "both refuse",

@@ -1,6 +1,6 @@
 /* Compares x86_decode() with Zydis on random and real byte strings in 16-, 32- and 64-bit mode: validity,
  * length, layout of the encoding, operation, operands with fields, sizes and access, condition, address size,
- * status flags.
+ * status flags, general registers used.
  *
  * Example:
  *     zydis_compare --count 50000000 --seed 3
@@ -377,7 +377,7 @@ static uint32_t compare(const struct comparison *c)
 		mismatches |= MISMATCH_ADDRESS_SIZE;
 	if (size_matters(c) && c->insn.opsize * 8 != c->zydis.operand_width)
 		mismatches |= MISMATCH_OPERAND_SIZE;
-	return mismatches | compare_feature(c) | compare_operands(c) | compare_flags(c);
+	return mismatches | compare_feature(c) | compare_operands(c) | compare_flags(c) | compare_registers(c);
 }
 
 /* ---- reporting ---- */
@@ -389,6 +389,7 @@ static const char *mismatch_name(uint32_t mismatches)
 		"operand size", "feature", "operand count", "operand kind", "register", "register size",
 		"vector register size", "memory size", "access", "segment", "base", "index", "displacement",
 		"immediate", "flags read", "flags changed", "flags undefined", "layout", "field",
+		"registers read", "registers written",
 	};
 
 	return names[__builtin_ctz(mismatches)];
