@@ -238,7 +238,7 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 	const struct {
 		const char *key;
 		const char **text;
-	} texts[] = {{"kernel", &config->kernel}, {"initrd", &config->initrd}, {"append", &config->append}};
+	} texts[] = {{"kernel", &config->kernel}, {"initrd", &config->initrd}, {"append", &config->append}, {"dump_tb", &config->dump_tb}};
 	const struct {
 		const char *key;
 		bool *flag;
@@ -246,6 +246,7 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 		     {"no_reboot", &config->no_reboot},
 		     {"test_devices", &config->test_devices},
 		     {"stats", &config->stats},
+		     {"perf_map", &config->perf_map},
 		     {"no_sandbox", &config->no_sandbox}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
@@ -394,6 +395,8 @@ void config_json_print(const struct run_options *options, FILE *out)
 	json_object_set_new(root, "no_reboot", json_boolean(config->no_reboot));
 	json_object_set_new(root, "test_devices", json_boolean(config->test_devices));
 	json_object_set_new(root, "stats", json_boolean(config->stats));
+	json_object_set_new(root, "dump_tb", text_or_null(config->dump_tb));
+	json_object_set_new(root, "perf_map", json_boolean(config->perf_map));
 	json_object_set_new(root, "no_sandbox", json_boolean(config->no_sandbox));
 	json_object_set_new(root, "trace", print_trace(config->trace));
 	json_object_set_new(root, "command", print_command(config->command));

@@ -321,9 +321,19 @@ static int apply_config(struct run_options *options, const char *text, char *why
 		return 0;                                                                                          \
 	}
 
+static int apply_dump(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (!strcmp(text, "tb"))
+		return copy_text(options, &options->config.dump_tb, "-");
+	if (strncmp(text, "tb=", 3) || !text[3])
+		return refuse(why, why_size, "--dump %s is unknown; write tb or tb=FILE", text);
+	return copy_text(options, &options->config.dump_tb, text + 3);
+}
+
 APPLY_FLAG(no_reboot, config.no_reboot)
 APPLY_FLAG(test_devices, config.test_devices)
 APPLY_FLAG(stats, config.stats)
+APPLY_FLAG(perf_map, config.perf_map)
 APPLY_FLAG(no_sandbox, config.no_sandbox)
 APPLY_FLAG(dry_run, config.dry_run)
 APPLY_FLAG(print_config, print_config)
@@ -347,6 +357,8 @@ static const struct option option_table[] = {
 	{"test-devices", NULL, "isa-debug-exit, pc-testdev and fw_cfg", apply_test_devices},
 	{"stats", NULL, "report instructions, exits, memory and times at the end", apply_stats},
 	{"trace", "TOPIC,...", "exits, io, mmio, msr, irq, virtio, exception, block, insn", parse_trace},
+	{"dump", "tb[=FILE]", "each translation: guest code beside host code (default: to stderr)", apply_dump},
+	{"perf-map", NULL, "name translated code for perf, in /tmp/perf-PID.map", apply_perf_map},
 	{"config", "FILE", "read the machine from JSON; later options add to it", apply_config},
 	{"print-config", NULL, "print the machine as JSON and end", apply_print_config},
 	{"dry-run", NULL, "check everything, start nothing", apply_dry_run},

@@ -19,6 +19,7 @@ union arch_state; /* arch/state.h */
 struct engine_ops {
 	const char *name;  /* "interp", "dbt", "kvm" */
 	const char *about; /* one line for `ruse engines` */
+	bool translates;    /* tells vm->translations of the code that it makes */
 	bool shared_memory; /* guest RAM must be a shared mapping: the engine maps it again */
 
 	/* Can this host run it? 0, or -errno with one sentence in why (why and what would change it). */

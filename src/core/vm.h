@@ -53,6 +53,7 @@ struct msr_handler {
 struct vm_config; /* board/config.h */
 struct x86_cpuid_table;
 struct stats_sink;
+struct translation_log;
 
 struct vm {
 	const struct vm_config *config; /* owned by the caller of vm_create, outlives the vm */
@@ -87,6 +88,7 @@ struct vm {
 	int (*reset)(void *ctx);            /* see vm_set_reset() */
 	void *reset_ctx;
 	_Atomic uint32_t trace;             /* bits of enum trace_topic, core/trace.h */
+	struct translation_log *translations; /* who wants to see them (core/translation.h), or NULL; fixed before vcpu_init */
 	struct stats_sink *stats;           /* who wants figures (core/stats.h), or NULL; fixed before vcpu_init */
 	_Atomic uint64_t first_serial_ns;   /* platform clock at the first byte out of a serial port */
 };

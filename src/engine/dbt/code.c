@@ -14,6 +14,8 @@
 #include "base/errno.h"
 #include "base/fmt.h"
 #include "base/string.h"
+#include "core/translation.h"
+#include "core/vm.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -334,6 +336,43 @@ static bool find_second(struct dbt *d, uint64_t rip, const uint8_t *page, gpa_t 
 	return *second && *gpa;
 }
 
+/* For --dump tb and --perf-map. */
+static void tell(struct dbt *d, const struct tb *tb)
+{
+	struct translation_log *log = d->cpu.vm->translations;
+	struct translation_insn insns[TB_MAX_INSNS];
+
+	if (likely(!log))
+		return;
+	for (unsigned i = 0; i < tb->count; i++)
+		insns[i] = (struct translation_insn){.guest = tb->insns[i].guest, .host = tb->insns[i].host};
+	log->add(log, &(struct translation){
+		.rip = tb->rip,
+		.gpa = tb->gpa,
+		.user = d->cpu.cpl == 3,
+		.guest = tb->bytes,
+		.guest_size = tb->length,
+		.host = d->code_write + tb->host,
+		.host_address = (uintptr_t)tb_entry(d, tb),
+		.host_size = tb->host_size,
+		.insns = insns,
+		.count = tb->count,
+	});
+}
+
+static void tell_stubs(struct dbt *d)
+{
+	struct translation_log *log = d->cpu.vm->translations;
+
+	if (log)
+		log->add(log, &(struct translation){
+			.name = "stubs",
+			.host = d->code_write,
+			.host_address = (uintptr_t)d->code_run,
+			.host_size = (size_t)(d->stubs_end - d->code_run),
+		});
+}
+
 struct tb *dbt_tb_get(struct dbt *d)
 {
 	struct cpu *cpu = &d->cpu;
@@ -359,6 +398,7 @@ struct tb *dbt_tb_get(struct dbt *d)
 	dbt_time(d, DBT_TIME_C);
 	if (!tb || !tb_insert(d, tb))
 		return NULL;
+	tell(d, tb);
 	if (stale) {
 		redirect(d, stale, tb);
 		tb_unhash(d, stale);
@@ -680,22 +720,22 @@ static int targets_init(struct dbt_targets *targets, int template)
 	return targets->jumps == MAP_FAILED ? -ENOMEM : 0;
 }
 
+/* Memory that is shared but belongs to no file: what perf takes for code of a JIT. */
 static int map_code(struct dbt *d, size_t size)
 {
-	int fd = memfd_create("ruse-dbt-code", MFD_CLOEXEC);
-	int r = -ENOMEM;
+	void *at;
 
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, (off_t)size) == 0) {
-		d->code_run = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-		d->code_write = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (d->code_run != MAP_FAILED && d->code_write != MAP_FAILED)
-			r = 0;
-	}
-	close(fd);
 	d->code_size = size;
-	return r;
+	at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	d->code_write = at;
+	/* Of size 0, a shared mapping is mapped a second time. */
+	at = mremap(d->code_write, 0, size, MREMAP_MAYMOVE);
+	if (at == MAP_FAILED)
+		return -errno;
+	d->code_run = at;
+	return mprotect(d->code_run, size, PROT_READ | PROT_EXEC) < 0 ? -errno : 0;
 }
 
 static void unmap(void *at, size_t size)
@@ -727,6 +767,7 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 		return r;
 	e = emitter_at(d, 0);
 	dbt_stubs_emit(d, &e);
+	tell_stubs(d);
 	d->code_used = d->code_start = (size_t)(e.at - d->code_write + 63) & ~(size_t)63;
 	d->meta_size = META_SIZE;
 	d->meta = reserve(META_SIZE);

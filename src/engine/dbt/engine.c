@@ -202,6 +202,7 @@ static int dbt_engine_run(struct vcpu *vcpu, struct vm_exit *exit)
 const struct engine_ops dbt_engine = {
 	.name = "dbt",
 	.about = "binary translation: guest code at close to native speed on any x86-64 Linux",
+	.translates = true,
 	.shared_memory = true,
 	.probe = dbt_probe,
 	.vm_init = dbt_vm_init,

@@ -23,6 +23,7 @@
 #include "host/linux/signals.h"
 #include "host/linux/stats.h"
 #include "host/linux/threads.h"
+#include "host/linux/translations.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -55,6 +56,7 @@ struct launch {
 	struct vcpu_threads *threads;
 	struct descriptors inherited; /* from our parent; closed with the sandbox */
 	struct stats stats;
+	struct translations *translations; /* --dump tb, --perf-map */
 	struct sandbox *sandbox;      /* NULL with --no-sandbox */
 	char why[512];
 };
@@ -283,6 +285,23 @@ static int choose_engine(struct launch *launch)
 	return launch->engine->probe(launch->why, sizeof(launch->why));
 }
 
+static int open_translations(struct launch *launch)
+{
+	const struct vm_config *config = launch->config;
+
+	if (!config->dump_tb && !config->perf_map)
+		return 0;
+	if (!launch->engine->translates) {
+		snprintf(launch->why, sizeof(launch->why), "the %s engine translates nothing for %s to show; choose --engine dbt",
+			 launch->engine->name, config->dump_tb ? "--dump tb" : "--perf-map");
+		return -EINVAL;
+	}
+	launch->translations = malloc(sizeof(*launch->translations));
+	if (!launch->translations)
+		return no_memory(launch);
+	return translations_open(launch->translations, config->dump_tb, config->perf_map, launch->why, sizeof(launch->why));
+}
+
 static int add_memory(struct launch *launch)
 {
 	struct board_ram ram[MEM_MAX_SLOTS];
@@ -335,6 +354,7 @@ static int create_machine(struct launch *launch)
 	if (!launch->vm)
 		return no_memory(launch);
 	launch->vm->board = launch->board;
+	launch->vm->translations = launch->translations ? &launch->translations->log : NULL;
 	r = add_memory(launch);
 	if (!r)
 		r = launch->engine->vm_init(launch->vm, launch->why, sizeof(launch->why));
@@ -485,6 +505,8 @@ static int start(struct launch *launch)
 	const size_t why_size = sizeof(launch->why);
 	int r = choose_engine(launch);
 
+	if (!r)
+		r = open_translations(launch);
 	if (r)
 		return r;
 	launch->loop = loop_create(why, why_size);
@@ -530,6 +552,9 @@ static void finish(struct launch *launch)
 	for (unsigned i = 0; i < inputs->port_count; i++)
 		if (inputs->ports[i].backend)
 			inputs->ports[i].backend->ops->destroy(inputs->ports[i].backend);
+	if (launch->translations)
+		translations_close(launch->translations);
+	free(launch->translations);
 	guest_memory_destroy(&launch->memory);
 	loop_destroy(launch->loop);
 	sandbox_free(launch->sandbox);
