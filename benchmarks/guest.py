@@ -49,7 +49,7 @@ def build_programs(top, work, loops):
     programs = top / "benchmarks" / "programs"
     compiler = os.environ.get("CC", "gcc")
     suite = work / "suite"
-    run([compiler, *CFLAGS, "-o", suite, *sorted(programs.glob("*.c"))], "compiling the program suite")
+    run([compiler, *CFLAGS, "-o", suite, *sorted(programs.glob("*.c")), "-lm"], "compiling the program suite")
     bare = {}
     for name, define in {**BARE, "loop": f"LOOP={loops}"}.items():
         bare[name] = work / f"bare-{name}"

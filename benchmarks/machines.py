@@ -1,10 +1,11 @@
-"""The machines that are compared: how each is started, and what it tells while it runs.
+"""The machines that are compared: how each is started, and waited for.
 
 Example:
     machine = Ruse(Path("build/ruse"), "interp")
-    run = run_linux(machine, guest, ["/bench/suite"], disk=Path("disk.raw"), net=True, directory=work)
-    run.init_ns, run.output, run.memory
+    run = run_linux(machine, guest, Boot(["/bench/suite"], disk=Path("disk.raw"), net=True), work)
+    run.init_ns, run.output
 """
+import functools
 import os
 import re
 import select
@@ -13,6 +14,8 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from process import read_memory
 
 INIT_MARK = "bench: init"
 END_MARK = "bench: end"
@@ -25,7 +28,7 @@ BARE_STATUS = 32 << 1 | 1
 # Debian's kernel takes this long at most, on the slowest engine.
 TIMEOUT = 120
 # To its init, when only that is waited for.
-INIT_TIMEOUT = 12
+INIT_TIMEOUT = 20
 
 
 class BenchError(Exception):
@@ -44,22 +47,22 @@ class Guest:
 
 
 @dataclass
-class Memory:
-    """Resident memory in KiB, of the process and of the mapping that is the guest's memory."""
+class Boot:
+    """What Debian's kernel is started with. No command: a shell on the serial port."""
 
-    resident: int
-    guest: int
-
-    @property
-    def beside(self):
-        return self.resident - self.guest
+    command: list = None
+    disk: Path = None
+    net: bool = False
+    cpus: int = 1
+    append: str = ""
+    # Where translations are kept, for an engine that keeps them.
+    tb_cache: str = "none"
 
 
 @dataclass
 class Run:
     init_ns: int = 0
     output: str = ""
-    memory: Memory = None
 
 
 class Ruse:
@@ -67,13 +70,21 @@ class Ruse:
         self.program, self.engine = program, engine
         self.name = f"ruse {engine}"
 
-    def linux(self, guest, command, disk, net, console, files):
+    @functools.cached_property
+    def keeps_translations(self):
+        if self.engine != "dbt":
+            return False
+        usage = subprocess.run([self.program, "run", "--help"], capture_output=True, text=True, check=False).stdout
+        return "--tb-cache" in usage
+
+    def linux(self, guest, boot, console, files):
         argv = [self.program, "run", "--engine", self.engine, "--memory", f"{LINUX_MEMORY_MIB}M", "--no-reboot"]
-        argv += ["--kernel", guest.kernel, "--initrd", guest.initrd, "--append", APPEND]
-        argv += ["--serial", f"file={console}"]
-        argv += ["--disk", disk] if disk else []
-        argv += ["--net", "user"] if net else []
-        return argv + ["--"] + command
+        argv += ["--kernel", guest.kernel, "--initrd", guest.initrd, "--append", APPEND + boot.append]
+        argv += ["--serial", f"file={console}", "--cpus", str(boot.cpus)]
+        argv += ["--tb-cache", boot.tb_cache] if self.keeps_translations else []
+        argv += ["--disk", boot.disk] if boot.disk else []
+        argv += ["--net", "user"] if boot.net else []
+        return argv + (["--", *boot.command] if boot.command else [])
 
     def bare(self, image):
         return [self.program, "run", "--engine", self.engine, "--memory", f"{BARE_MEMORY_MIB}M",
@@ -89,42 +100,26 @@ class Qemu:
         return ["qemu-system-x86_64", "-accel", "tcg", "-M", self.board, "-m", str(memory), "-nodefaults",
                 "-no-user-config", "-display", "none", "-no-reboot"]
 
-    def linux(self, guest, command, disk, net, console, files):
+    def linux(self, guest, boot, console, files):
         """The same devices as ruse's, the command's ports too: the guest's init does the same."""
         bus = "device" if self.board == "microvm" else "pci"
-        argv = self.base(LINUX_MEMORY_MIB)
-        argv += ["-kernel", guest.kernel, "-initrd", guest.initrd_of(command), "-append", APPEND]
+        initrd = guest.initrd_of(boot.command) if boot.command else guest.initrd
+        argv = self.base(LINUX_MEMORY_MIB) + ["-smp", str(boot.cpus)]
+        argv += ["-kernel", guest.kernel, "-initrd", initrd, "-append", APPEND + boot.append]
         argv += ["-serial", f"file:{console}", "-device", f"virtio-rng-{bus}", "-device", f"virtio-serial-{bus}"]
         argv += ["-chardev", "null,id=stdin", "-device", "virtserialport,chardev=stdin,name=ruse.stdin"]
         for port in ("stdout", "stderr", "status"):
             argv += ["-chardev", f"file,id={port},path={files}.{port}"]
             argv += ["-device", f"virtserialport,chardev={port},name=ruse.{port}"]
-        if disk:
-            argv += ["-drive", f"file={disk},if=none,id=disk,format=raw"]
+        if boot.disk:
+            argv += ["-drive", f"file={boot.disk},if=none,id=disk,format=raw"]
             argv += ["-device", f"virtio-blk-{bus},drive=disk"]
-        if net:
+        if boot.net:
             argv += ["-netdev", "user,id=net", "-device", f"virtio-net-{bus},netdev=net"]
         return argv
 
     def bare(self, image):
         return self.base(BARE_MEMORY_MIB) + ["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", image]
-
-
-def read_memory(pid, guest_mib):
-    """The process's memory; the guest's is the mapping of just that size."""
-    total = guest = size = 0
-    try:
-        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-            key, _, rest = line.partition(":")
-            if key == "Size":
-                size = int(rest.split()[0])
-            elif key == "Rss":
-                total += int(rest.split()[0])
-                if size == guest_mib * 1024:
-                    guest += int(rest.split()[0])
-    except OSError:
-        return None
-    return Memory(total, guest) if guest else None
 
 
 def arguments(argv):
@@ -141,43 +136,54 @@ def stop(process):
     process.wait()
 
 
-def run_linux(machine, guest, command, disk, net, directory, init_only=False):
-    """Boots Debian's kernel. With init_only the guest is ended when its init has spoken."""
+def watch(machine, process, serial, begin, argv, marks, limit):
+    """Reads the serial port until the guest ends, or what is done at a mark says so (True)."""
+    run, text, left = Run(), "", dict(marks)
+    while process.poll() is None:
+        if time.monotonic_ns() - begin > limit * 10**9:
+            raise BenchError(f"{machine.name} is not done after {limit} s: {shlex.join(arguments(argv))}; "
+                             f"its serial port: {text[-300:]}")
+        if not select.select([serial], [], [], 0.05)[0]:
+            continue
+        text += os.read(serial, 65536).decode(errors="replace")
+        if not run.init_ns and INIT_MARK in text:
+            run.init_ns = time.monotonic_ns() - begin
+        for mark in [mark for mark in left if mark in text]:
+            if left.pop(mark)(process):
+                return run, text
+    return run, text
+
+
+def run_linux(machine, guest, boot, directory, marks=None, limit=TIMEOUT):
+    """Boots Debian's kernel. marks: text on its serial port -> what is then done with the process; True ends it."""
     console, files = directory / "console", directory / "guest"
     console.unlink(missing_ok=True)
     os.mkfifo(console)
     # Open for writing too: there is no end of file while nobody else has it open.
     serial = os.open(console, os.O_RDWR | os.O_NONBLOCK)
-    argv = machine.linux(guest, command, disk, net, console, files)
-    run, text, limit = Run(), "", INIT_TIMEOUT if init_only else TIMEOUT
+    argv = machine.linux(guest, boot, console, files)
+    for port in ("stdout", "stderr"):
+        Path(f"{files}.{port}").unlink(missing_ok=True)
     with open(directory / "output", "w+", encoding="utf-8", errors="replace") as out:
         begin = time.monotonic_ns()
         process = start(argv, out)
         try:
-            while process.poll() is None:
-                if time.monotonic_ns() - begin > limit * 10**9:
-                    raise BenchError(f"{machine.name} is not done after {limit} s: {shlex.join(arguments(argv))}; "
-                                     f"its serial port: {text[-300:]}")
-                if not select.select([serial], [], [], 0.05)[0]:
-                    continue
-                text += os.read(serial, 65536).decode(errors="replace")
-                if not run.init_ns and INIT_MARK in text:
-                    run.init_ns = time.monotonic_ns() - begin
-                    if init_only:
-                        break
-                if not run.memory and END_MARK in text:
-                    run.memory = read_memory(process.pid, LINUX_MEMORY_MIB)
+            run, text = watch(machine, process, serial, begin, argv, marks or {}, limit)
         finally:
             stop(process)
             os.close(serial)
         out.seek(0)
         run.output = out.read()
-    stdout = Path(f"{files}.stdout")
-    if isinstance(machine, Qemu) and not init_only:
-        run.output += stdout.read_text(errors="replace") if stdout.exists() else ""
+    for port in (Path(f"{files}.stdout"), Path(f"{files}.stderr")):
+        run.output += port.read_text(errors="replace") if port.exists() else ""
     if not run.init_ns:
         raise BenchError(f"{machine.name}: the guest's init was not reached: {text[-300:]}{run.output[-300:]}")
     return run
+
+
+def boot_to_init(machine, guest, boot, directory):
+    """From process start to the guest's init, in ns; the guest is ended then."""
+    return run_linux(machine, guest, boot, directory, {INIT_MARK: lambda process: True}, INIT_TIMEOUT).init_ns
 
 
 def run_bare(machine, image):

@@ -1,4 +1,4 @@
-"""What is measured, in which order; see README.md.
+"""./bench: options, the host, the machines, and rounds; groups.py has what is measured in one. See README.md.
 
 Rounds: everything is measured once a round, one after the other, so that what disturbs the host disturbs all alike;
 each figure is the median of its rounds.
@@ -16,14 +16,16 @@ import time
 from pathlib import Path
 
 import report
+import tree
+from figures import NATIVE
+from groups import GROUPS, LOOP_ROUNDS, Bench, copy_image, measure_round
 from guest import build_guest
-from machines import BenchError, Qemu, Ruse, bare_memory, first_instruction, run_bare, run_linux
+from machines import BenchError, Qemu, Ruse
 from net import Peer
 
-NATIVE = "native"
 DISK_MIB = 32
-BOOT_TRIES = 3
-LOOP_ROUNDS, LOOP_LENGTH = 150_000_000, 4
+# The interpreter takes minutes for real programs: only if it is asked for.
+SLOW_ENGINES = ("interp",)
 # A /dev/kvm that is slower has no hardware behind it: it interprets.
 HARDWARE_PER_SECOND = 20e6
 
@@ -52,6 +54,15 @@ class Series:
                 found += 1
         if not found:
             raise BenchError(f"{machine}: the program suite said nothing: {output.strip()[-500:]}")
+
+    def add_tasks(self, machine, cpus, output):
+        """`suite --tasks`: tasks RATE op/s."""
+        for line in output.splitlines():
+            words = line.split()
+            if len(words) == 3 and words[0] == "tasks" and words[2] == "op/s":
+                self.add("smp", f"tasks-{cpus}", machine, float(words[1]), words[2])
+                return
+        raise BenchError(f"{machine}: the tasks said nothing: {output.strip()[-500:]}")
 
     def medians(self):
         for figures in self.groups.values():
@@ -135,69 +146,37 @@ def usable_engines(program):
     return names, remarks
 
 
-# ---- one round ----
-
-def measure_native(series, suite, disk, peer, options):
-    output = subprocess.run([suite, "--time", str(options.time), "--disk", disk,
-                             "--net", "127.0.0.1", str(peer.source_port), str(peer.sink_port)],
-                            capture_output=True, text=True, check=True).stdout
-    series.add_output(NATIVE, output)
-
-
-def measure_linux(series, machine, guest, disk, peer, options, work):
-    command = ["/bench/suite", "--time", str(options.time), "--disk", "/dev/vda", "--direct",
-               "--net", "10.0.2.2", str(peer.source_port), str(peer.sink_port), "--end", "bench: end"]
-    run = run_linux(machine, guest, command, disk, True, work)
-    series.add("machine", "init", machine.name, run.init_ns / 1e6, "ms")
-    series.add_output(machine.name, run.output)
-    if run.memory:
-        series.add("machine", "memory-linux", machine.name, run.memory.beside / 1024, "MiB")
-
-
-def measure_boot(series, machine, guest, disk, failures, work):
-    """QEMU's microvm has no clock but the PIT to calibrate by: on a busy host the guest's kernel fails in that, and
-    hangs. Then it is tried again."""
-    for _ in range(BOOT_TRIES):
-        try:
-            run = run_linux(machine, guest, ["true"], disk, True, work, init_only=True)
-        except BenchError:
-            failures[machine.name] = failures.get(machine.name, 0) + 1
-            continue
-        series.add("machine", "init", machine.name, run.init_ns / 1e6, "ms")
-        return
-
-
-def measure_bare(series, machine, guest):
-    first = run_bare(machine, guest.bare["exit"])
-    series.add("machine", "start", machine.name, first / 1e6, "ms")
-    if isinstance(machine, Ruse):
-        series.add("machine", "first", machine.name, first_instruction(machine, guest.bare["exit"]), "ms")
-    series.add("machine", "memory", machine.name, bare_memory(machine, guest.bare["spin"]).beside / 1024, "MiB")
-    loop = run_bare(machine, guest.bare["loop"]) - first
-    series.add("machine", "loop", machine.name, LOOP_ROUNDS * LOOP_LENGTH / loop * 1e3, "MIPS")
-
-
-def measure_round(series, machines, boot_only, guest, suite, disk, peer, options, failures, work):
-    measure_native(series, suite, disk, peer, options)
-    for machine in machines:
-        measure_linux(series, machine, guest, disk, peer, options, work)
-        measure_bare(series, machine, guest)
-    for machine in boot_only:
-        measure_boot(series, machine, guest, disk, failures, work)
-        measure_bare(series, machine, guest)
-
-
 # ---- all ----
+
+def names_of(known):
+    def parse_names(text):
+        names = text.split(",")
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"there is no {unknown[0]}: {', '.join(known)}")
+        return names
+    return parse_names
+
 
 def parse(argv, top):
     parser = argparse.ArgumentParser(prog="bench", description="Measures ruse against the host and against QEMU's TCG.")
     parser.add_argument("--runs", type=int, help="rounds (default 5)")
     parser.add_argument("--quick", action="store_true", help="two short rounds")
+    parser.add_argument("--only", metavar="GROUP,...", type=names_of(list(GROUPS)),
+                        help=f"these groups, of {', '.join(GROUPS)}")
+    parser.add_argument("--machines", metavar="NAME,...", type=names_of([NATIVE, "qemu", "dbt", "interp", "kvm"]),
+                        help="these machines, of native, qemu, and ruse's engines")
     parser.add_argument("--ruse", type=Path, help="the program (default build/ruse, built if it is not there)")
-    parser.add_argument("--results", type=Path, default=top / "benchmarks" / "results", help="where the results go")
+    parser.add_argument("--results", type=Path, help="where the results go (default benchmarks/results; nowhere with "
+                        "--only or --machines)")
     options = parser.parse_args(argv)
-    options.runs = options.runs or (2 if options.quick else 5)
+    if not options.results and not options.only and not options.machines:
+        options.results = top / "benchmarks" / "results"
+    options.runs = options.runs if options.runs is not None else 2 if options.quick else 5
+    options.only = options.only or list(GROUPS)
     options.time = 100 if options.quick else 300
+    options.seconds = 1
+    options.idle_seconds = 3 if options.quick else 10
     if options.runs < 1:
         parser.error("--runs needs at least 1")
     return options
@@ -216,28 +195,56 @@ def find_program(options, top):
     return build / "ruse"
 
 
+def choose_machines(program, options):
+    """Ours and QEMU's, those that are only started, ours that are slow, and remarks about others."""
+    asked = options.machines or []
+    engines, remarks = usable_engines(program)
+    machines = [Ruse(program, engine) for engine in engines if engine in asked or not asked]
+    slow = [machine for machine in machines if machine.engine in SLOW_ENGINES and not asked]
+    remarks += [f"{machine.name}: neither real programs nor the idle guest (--machines {machine.engine} measures them)"
+                for machine in slow if {"real", "idle"} & set(options.only)]
+    boot_only = []
+    if "qemu" in asked or not asked:
+        if shutil.which("qemu-system-x86_64"):
+            machines.append(Qemu("q35"))
+            boot_only.append(Qemu("microvm"))
+        else:
+            remarks.append("QEMU not measured: qemu-system-x86_64 is not installed (packages.txt)")
+    return machines, boot_only, slow, remarks
+
+
+def prepare_tree(options, top, work, suite):
+    """The real programs and the disk with them, or None and why not."""
+    if "real" not in options.only:
+        return None, []
+    say("preparing the real programs")
+    try:
+        directory, image = tree.build_tree(top, tree.cache_directory(), suite)
+        return (directory, copy_image(image, work)), []
+    except (BenchError, OSError, subprocess.CalledProcessError) as error:
+        return None, [f"real programs not measured: {error}"]
+
+
 def measure(options, top, work):
     program = find_program(options, top)
-    engines, remarks = usable_engines(program)
-    machines, boot_only = [Ruse(program, engine) for engine in engines], []
-    if shutil.which("qemu-system-x86_64"):
-        machines.append(Qemu("q35"))
-        boot_only.append(Qemu("microvm"))
-    else:
-        remarks.append("QEMU not measured: qemu-system-x86_64 is not installed (packages.txt)")
+    machines, boot_only, slow, remarks = choose_machines(program, options)
+    native = not options.machines or NATIVE in options.machines
     say("building the programs and the guest")
     guest, suite = build_guest(top, work, LOOP_ROUNDS)
     disk = work / "disk.raw"
     disk.write_bytes(os.urandom(1 << 20) * DISK_MIB)
-    series, others, failures = Series(), OthersWork(), {}
+    real_tree, why = prepare_tree(options, top, work, suite)
+    series, others = Series(), OthersWork()
     with Peer() as peer:
+        bench = Bench(series, machines, boot_only, native, guest, suite, disk, peer, options, work, real_tree, slow=slow)
         for number in range(options.runs):
             say(f"round {number + 1} of {options.runs}")
-            measure_round(series, machines, boot_only, guest, suite, disk, peer, options, failures, work)
+            measure_round(bench)
     host = describe_host(program, options, guest)
     host["busy_with_other_work"] = round(others.share(), 3)
-    host["remarks"] = remarks + [f"{name} failed to reach the guest's init {count} times, and was tried again"
-                                 for name, count in failures.items()]
+    host["remarks"] = remarks + why + [f"{name}, {group}: {reason}" for (name, group), reason in bench.given_up.items()]
+    host["remarks"] += [f"{name} failed to reach the guest's init {count} times, and was tried again"
+                        for (name, _), count in bench.failures.items()]
     return host, series.medians()
 
 
@@ -246,9 +253,12 @@ def main(top):
     try:
         with tempfile.TemporaryDirectory(prefix="ruse-bench.") as work:
             host, groups = measure(options, top, Path(work))
-        report.write(options.results, host, groups)
+        if not groups:
+            raise BenchError("nothing was measured: " + "; ".join(host["remarks"]))
+        if options.results:
+            report.write(options.results, host, groups)
     except (BenchError, OSError, subprocess.CalledProcessError) as error:
         say(str(error))
         return 1
-    print((options.results / "table.md").read_text(), end="")
+    print(report.text(host, groups), end="")
     return 0

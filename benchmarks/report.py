@@ -3,89 +3,38 @@
 Example:
     report.write(Path("benchmarks/results"), host, groups)
 
-A group is {figure: {"unit": ..., "values": {machine: [...]}, "median": {machine: ...}}}; host describes the run.
+Groups are figures.py's; host describes the run.
 """
 import json
 import math
 import statistics
 from xml.sax.saxutils import escape
 
-NATIVE = "native"
-TITLES = {
-    "integer": "integer arithmetic",
-    "calls": "calls (fibonacci(12))",
-    "sort": "quicksort of 4096",
-    "double": "double floating point (48x48 matrices)",
-    "copy": "memory copy of 1 MiB",
-    "chase": "pointer chase through 2 MiB",
-    "syscall": "system call (getppid)",
-    "fork": "fork, exit, wait",
-    "fault": "page fault",
-    "pipe": "pipe round trip",
-    "disk-write": "disk: write, 256 KiB blocks",
-    "disk-read": "disk: read, 256 KiB blocks",
-    "disk-4k-read": "disk: read, 4 KiB blocks at random",
-    "net-receive": "network: host to guest",
-    "net-send": "network: guest to host",
-    "init": "process start to the guest's init",
-    "start": "process start to exit of a one-instruction guest",
-    "first": "process start to the first guest instruction",
-    "memory": "memory beside the guest's, idle machine",
-    "memory-linux": "memory beside the guest's, Linux after the suite",
-    "loop": "integer loop, million instructions a second",
-}
-# Of these more is better.
-RATES = ("MB/s", "MIPS")
-COLOURS = ("#1f77b4", "#2ca02c", "#d9822b", "#8c6bb1")
+from figures import NATIVE, better, machines_of, number, subject_of, title, with_unit
+from targets import LIMITS, evaluate
 
-
-def number(value):
-    if value == 0:
-        return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{digits}f}"
-
-
-def with_unit(value, unit):
-    if unit == "ns":
-        for limit, name in ((1e3, "ns"), (1e6, "µs"), (1e9, "ms")):
-            if value < limit:
-                return f"{number(value / limit * 1e3)} {name}"
-        return f"{number(value / 1e9)} s"
-    return f"{number(value)} {unit}"
-
-
-def machines_of(figures):
-    names = []
-    for entry in figures.values():
-        names += [name for name in entry["median"] if name not in names]
-    return names
-
-
-def better(entry, machine, other):
-    """How many times better machine is than other; None if one of them wasn't measured."""
-    a, b = entry["median"].get(machine), entry["median"].get(other)
-    if not a or not b:
-        return None
-    return a / b if entry["unit"] in RATES else b / a
+COLOURS = ("#1f77b4", "#2ca02c", "#d9822b", "#8c6bb1", "#7f7f7f")
 
 
 def spread(entry):
     """The widest of the series, as (largest - smallest) / median."""
-    return max((max(values) - min(values)) / entry["median"][name] for name, values in entry["values"].items())
+    return max((max(values) - min(values)) / entry["median"][name] if entry["median"][name] else 0
+               for name, values in entry["values"].items())
 
 
 # ---- table ----
 
-def table(title, figures, reference, columns):
-    """One row a figure; a ratio in each machine's column, against the reference column."""
-    ours = [name for name in columns if name.startswith("ruse ")]
-    theirs = [name for name in columns if name.startswith("QEMU ")]
-    compared = [(a, b) for a in ours for b in theirs]
-    heads = [title, *columns, *(f"{a} against {b}" for a, b in compared), "spread"]
+def table(head, figures, reference, columns):
+    """One row a figure; a ratio in each machine's column, against the reference column. Then that ratio again of the
+    machine that it is about, with the target beside it, and how it compares with the others' machines."""
+    subject = subject_of(columns)
+    theirs = [name for name in columns if name.startswith("QEMU ")] if subject else []
+    targets = bool(reference in columns and subject and LIMITS.keys() & figures.keys())
+    heads = [head, *columns, *((f"{subject}: ratio to native", "target") if targets else ()),
+             *(f"{subject} against {other}" for other in theirs), "spread"]
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
     for name, entry in figures.items():
-        cells = [TITLES.get(name, name)]
+        cells = [title(name)]
         for column in columns:
             value = entry["median"].get(column)
             cell = "" if value is None else with_unit(value, entry["unit"])
@@ -93,12 +42,54 @@ def table(title, figures, reference, columns):
             if ratio and reference:
                 cell += f" ({number(ratio)}x)"
             cells.append(cell)
-        for a, b in compared:
-            ratio = better(entry, a, b)
+        if targets:
+            ratio = better(entry, reference, subject)
+            cells += [f"{number(ratio)}x" if ratio else "", f"≤ {LIMITS[name]:g}x" if name in LIMITS else ""]
+        for other in theirs:
+            ratio = better(entry, subject, other)
             cells.append(f"{number(ratio)}x" if ratio else "")
         cells.append(f"{spread(entry) * 100:.0f}%")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def bound(row, key):
+    if row[key] is None:
+        return ""
+    return f"{'≥' if row['at_least'] else '≤'} {with_unit(row[key], row['unit'])}"
+
+
+def target_table(rows, columns):
+    subject = subject_of(columns)
+    columns = [name for name in columns if any(name in row["values"] for row in rows)]
+    heads = ["what", "target", "where we are going", *columns, *([f"{subject}: met"] if subject else [])]
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    for row in rows:
+        cells = [row["title"], bound(row, "limit"), bound(row, "goal")]
+        cells += [with_unit(row["values"][name], row["unit"]) if name in row["values"] else "" for name in columns]
+        if subject:
+            cells.append({True: "yes", False: "**no**", None: ""}[row["met"].get(subject)])
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def all_machines(groups):
+    return list(dict.fromkeys(name for figures in groups.values() for name in machines_of(figures)))
+
+
+SECTIONS = (
+    ("programs", "Programs", "one operation", NATIVE,
+     "Time of one operation; in brackets how many times slower than natively on the host. *Against*: above 1, ruse is "
+     "faster."),
+    ("real", "Real programs", "program", NATIVE,
+     "Debian's, the same files natively and in the guest; in brackets how many times slower than natively."),
+    ("smp", "Two tasks at once", "both together", NATIVE,
+     "What two independent processes get done; in brackets how many times slower than natively."),
+    ("devices", "Devices", "throughput", NATIVE,
+     "Throughput; in brackets how many times slower than natively: the same file through the host's page cache, the same "
+     "connection over its loopback."),
+    ("machine", "Machine", "the machine", None, "*Against*: above 1, ruse is better."),
+)
 
 
 def text(host, groups):
@@ -118,17 +109,14 @@ def text(host, groups):
         lines += [f"- {remark}"]
     if host["remarks"]:
         lines += [""]
-    if "programs" in groups:
-        lines += ["## Programs", "", "Time of one operation; in brackets how many times slower than natively on the "
-                  "host. *Against*: above 1, ruse is faster.", ""]
-        lines += table("one operation", groups["programs"], NATIVE, machines_of(groups["programs"])) + [""]
-    if "devices" in groups:
-        lines += ["## Devices", "", "Throughput; in brackets how many times slower than natively: the same file "
-                  "through the host's page cache, the same connection over its loopback.", ""]
-        lines += table("throughput", groups["devices"], NATIVE, machines_of(groups["devices"])) + [""]
-    if "machine" in groups:
-        lines += ["## Machine", "", "*Against*: above 1, ruse is better.", ""]
-        lines += table("the machine", groups["machine"], None, machines_of(groups["machine"])) + [""]
+    rows = evaluate(groups, [name for name in all_machines(groups) if name != NATIVE])
+    if rows:
+        lines += ["## Targets", "", "Slow-downs against native, unless said otherwise; medians.", ""]
+        lines += target_table(rows, [name for name in all_machines(groups) if name != NATIVE]) + [""]
+    for group, heading, head, reference, explanation in SECTIONS:
+        if group in groups:
+            lines += [f"## {heading}", "", explanation, ""]
+            lines += table(head, groups[group], reference, machines_of(groups[group])) + [""]
     lines += ["Spread: the widest of the row's series, largest minus smallest round over the median."]
     return "\n".join(lines) + "\n"
 
@@ -161,9 +149,13 @@ class Panel:
                        f'stroke="{"#666" if bold else "#ddd"}"/>')
             out.append(f'<text x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{10**power:g}x</text>')
         y = top + 38
-        for label, values in self.rows:
+        for label, values, limit in self.rows:
             middle = y + len(self.names) * BAR / 2 + 4
             out.append(f'<text x="{LEFT - 10}" y="{middle:.1f}" text-anchor="end">{escape(label)}</text>')
+            if limit:
+                x = self.x(limit)
+                out.append(f'<line x1="{x:.1f}" y1="{y - 2}" x2="{x:.1f}" y2="{y + len(self.names) * BAR + 1}" '
+                           'stroke="#c00" stroke-width="2"/>')
             for name in self.names:
                 value = values.get(name)
                 if value:
@@ -177,17 +169,18 @@ class Panel:
 
 
 def chart(host, groups):
-    slow = {**groups.get("programs", {}), **groups.get("devices", {})}
+    slow = {name: entry for group in ("programs", "real", "devices") for name, entry in groups.get(group, {}).items()}
     slow_names = [name for name in machines_of(slow) if name != NATIVE]
-    slow_rows = [(TITLES.get(name, name), {machine: better(entry, NATIVE, machine) for machine in slow_names})
+    slow_rows = [(title(name), {machine: better(entry, NATIVE, machine) for machine in slow_names}, LIMITS.get(name))
                  for name, entry in slow.items()]
     machine = groups.get("machine", {})
     names = machines_of(machine)
-    base = next((name for name in names if name == "ruse interp"), names[0] if names else None)
+    base = subject_of(names) or (names[0] if names else None)
     others = [name for name in names if name != base]
-    rows = [(TITLES.get(name, name), {other: better(entry, base, other) for other in others})
+    rows = [(title(name), {other: better(entry, base, other) for other in others}, None)
             for name, entry in machine.items()]
-    panels = [make_panel("How many times slower than the host itself (less is better)", slow_rows, slow_names),
+    panels = [make_panel("How many times slower than the host itself (less is better; red: target)", slow_rows,
+                         slow_names),
               make_panel(f"How many times better {base} is than another (above 1: {base} is better)", rows, others)]
     panels = [panel for panel in panels if panel]
     colour_of = dict(zip(dict.fromkeys(slow_names + others), COLOURS))
@@ -209,8 +202,8 @@ def chart(host, groups):
 
 
 def make_panel(title, rows, names):
-    rows = [(label, row) for label, row in rows if any(row.values())]
-    values = [value for _, row in rows for value in row.values() if value]
+    rows = [row for row in rows if any(row[1].values())]
+    values = [value for row in rows for value in row[1].values() if value]
     if not values:
         return None
     return Panel(title, rows, names, 10 ** math.floor(math.log10(min([*values, 1]))),
@@ -221,7 +214,8 @@ def make_panel(title, rows, names):
 
 def write(directory, host, groups):
     directory.mkdir(parents=True, exist_ok=True)
-    for name, content in {"host": host, **groups}.items():
+    targets = evaluate(groups, [name for name in all_machines(groups) if name != NATIVE])
+    for name, content in {"host": host, "targets": targets, **groups}.items():
         (directory / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     (directory / "table.md").write_text(text(host, groups))
     (directory / "bench.svg").write_text(chart(host, groups))

@@ -1,18 +1,19 @@
-/* What a processor does by itself: integers, calls, a sort, floating point, copying, and chasing
- * pointers.
+/* What a processor does by itself, in its caches: integers, calls, a sort, a tree, floating point,
+ * a hash.
  *
  * Example: for (const struct test *test = compute_tests; test->name; test++) ...
  */
 #include "suite.h"
-#include <stdlib.h>
-#include <string.h>
+#include <math.h>
+#include <stddef.h>
 
 #define SORT_LENGTH 4096
 #define MATRIX	    48
-#define COPY_SIZE   (1 << 20)
-#define CHASE_NODES (1 << 15)
+#define TREE_NODES  4096
+#define LIBM_ROUNDS 64
+#define HASH_SIZE   65536
 
-static uint64_t next_random(uint64_t *state)
+uint64_t next_random(uint64_t *state)
 {
 	*state ^= *state << 13;
 	*state ^= *state >> 7;
@@ -121,64 +122,82 @@ static uint64_t floating(uint64_t count)
 	return (uint64_t)sum;
 }
 
-static uint64_t copy(uint64_t count)
+/* What programs call of libm; the arguments differ each time. */
+static uint64_t libm(uint64_t count)
 {
-	static char *from, *to;
-	uint64_t sum = 0;
+	double x = 0.5, sum = 0;
 
-	if (!from) {
-		from = malloc(COPY_SIZE);
-		to = malloc(COPY_SIZE);
-		if (!from || !to)
-			fail("memory");
-		memset(from, 1, COPY_SIZE);
-		memset(to, 2, COPY_SIZE);
-	}
 	for (uint64_t i = 0; i < count; i++) {
-		memcpy(to, from, COPY_SIZE);
-		__asm__ volatile("" ::"r"(to) : "memory");
-		from[i % COPY_SIZE]++;
-		sum += (uint64_t)to[i * 64 % COPY_SIZE];
+		for (unsigned k = 0; k < LIBM_ROUNDS; k++) {
+			x += 0.37;
+			sum += sin(x) + cos(x) + exp(-x) + log(x) + pow(x, 0.7) + atan2(x, 3.0);
+		}
+		x = 0.5 + (double)(i & 1023);
 	}
-	return sum;
+	return (uint64_t)sum;
 }
 
-/* 2 MiB in a random cycle (Sattolo), a cache line each. */
-struct node {
-	struct node *next;
-	char pad[56];
+/* A binary search tree, made and asked for as many numbers again. */
+struct tree_node {
+	struct tree_node *child[2];
+	uint32_t key;
 };
 
-static uint64_t chase(uint64_t count)
+static uint64_t tree(uint64_t count)
 {
-	static struct node nodes[CHASE_NODES];
-	static unsigned order[CHASE_NODES];
-	const struct node *at = nodes;
-	uint64_t x = 987654321;
+	static struct tree_node nodes[TREE_NODES];
+	uint64_t x = 192837465, found = 0;
 
-	if (!nodes[0].next) {
-		for (unsigned i = 0; i < CHASE_NODES; i++)
-			order[i] = i;
-		for (unsigned i = CHASE_NODES - 1; i > 0; i--) {
-			unsigned k = (unsigned)(next_random(&x) % i), t = order[i];
+	for (uint64_t i = 0; i < count; i++) {
+		struct tree_node *root = NULL;
 
-			order[i] = order[k];
-			order[k] = t;
+		for (unsigned k = 0; k < TREE_NODES; k++) {
+			struct tree_node **at = &root;
+
+			nodes[k] = (struct tree_node){.key = (uint32_t)next_random(&x)};
+			while (*at)
+				at = &(*at)->child[nodes[k].key > (*at)->key];
+			*at = &nodes[k];
 		}
-		for (unsigned i = 0; i < CHASE_NODES; i++)
-			nodes[order[i]].next = &nodes[order[(i + 1) % CHASE_NODES]];
+		for (unsigned k = 0; k < TREE_NODES; k++) {
+			/* Every second one is there. */
+			uint32_t key = k & 1 ? nodes[k].key : (uint32_t)next_random(&x);
+			const struct tree_node *at = root;
+
+			while (at && at->key != key)
+				at = at->child[key > at->key];
+			found += at != NULL;
+		}
 	}
-	for (uint64_t i = 0; i < count; i++)
-		at = at->next;
-	return (uint64_t)(uintptr_t)at;
+	return found;
+}
+
+/* FNV-1a, a byte at a time. */
+static uint64_t hash(uint64_t count)
+{
+	static unsigned char text[HASH_SIZE];
+	uint64_t x = 424242, sum = 0;
+
+	for (unsigned i = 0; i < HASH_SIZE; i++)
+		text[i] = (unsigned char)next_random(&x);
+	for (uint64_t n = 0; n < count; n++) {
+		uint64_t h = 0xcbf29ce484222325ull;
+
+		for (unsigned i = 0; i < HASH_SIZE; i++)
+			h = (h ^ text[i]) * 0x100000001b3ull;
+		sum += h;
+		text[n % HASH_SIZE]++;
+	}
+	return sum;
 }
 
 const struct test compute_tests[] = {
     {"integer", "a round of shifts, adds, a multiplication and a branch", integer},
     {"calls", "fibonacci(12): 465 calls", calls},
     {"sort", "4096 numbers made and sorted", sort},
+    {"tree", "4096 numbers put into a binary tree and 4096 looked for", tree},
     {"double", "two 48x48 matrices multiplied", floating},
-    {"copy", "1 MiB copied", copy},
-    {"chase", "a load from a random cycle through 2 MiB", chase},
+    {"libm", "64 times sin, cos, exp, log, pow, atan2", libm},
+    {"hash", "64 KiB hashed, a byte at a time", hash},
     {0},
 };
