@@ -292,7 +292,9 @@ static void on_fault(int signal, siginfo_t *info, void *raw)
 	}
 	d->stats.faults++;
 	dbt_time(d, DBT_TIME_FAULTS);
-	if (signal == SIGSEGV && memory_fault(d, context, tb, insn, at)) {
+	/* #GP, of an address that is not canonical or not aligned as the instruction wants it, is no matter of tables. */
+	if (signal == SIGSEGV && context->uc_mcontext.gregs[REG_TRAPNO] == X86_EXC_PF &&
+	    memory_fault(d, context, tb, insn, at)) {
 		d->stats.fault_fills++;
 	} else {
 		d->stats.fault_steps++;
