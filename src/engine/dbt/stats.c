@@ -106,7 +106,7 @@ void dbt_report(struct vcpu *vcpu, struct stats_sink *sink)
 		stats_add(sink, "left for", exit_names[i], stats->exits[i]);
 	for (unsigned i = 0; i < X86_OP_COUNT; i++) {
 		if (stats->steps[i])
-			sink->add(sink, &(struct stat){.group = "interpreted", .name = i == X86_INVALID ? "(across pages)" : x86_op_name(i), .value = stats->steps[i],
+			sink->add(sink, &(struct stat){.group = "interpreted", .name = i == X86_INVALID ? "(not decoded)" : x86_op_name(i), .value = stats->steps[i],
 						       .part = "after faults", .part_value = stats->step_faults[i]});
 	}
 }
