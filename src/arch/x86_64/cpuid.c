@@ -5,7 +5,8 @@
  * Why GenuineIntel, family 6. Linux chooses page-table isolation and speculation mitigations by vendor, model and
  * IA32_ARCH_CAPABILITIES. This processor doesn't speculate beyond what the host's does under an engine that
  * already isolates the guest, and only Intel's interface lets us say all of it in one register (msr.c: RDCL_NO,
- * IBRS_ALL, SSB_NO, MDS_NO, TAA_NO, BHI_NO, ...). Linux 6.1 then picks no PTI, "Enhanced IBRS" (one MSR write at
+ * IBRS_ALL, SSB_NO, MDS_NO, TAA_NO, BHI_NO, ...; BHI_CTRL besides, since Linux 6.1.1xx takes no hypervisor's word for
+ * BHI_NO and would clear the branch history by a loop of calls in every system call). Linux 6.1 then picks no PTI, "Enhanced IBRS" (one MSR write at
  * boot, plain indirect branches: no retpolines), no buffer clearing on exit, no SSBD switching. As AuthenticAMD of
  * family 0x19 the same kernel would take retpolines and return thunks, since AutoIBRS came to Linux later and
  * BTC_NO/SRSO_NO don't replace the retpoline. The model is 0x8f (Sapphire Rapids): a server core with all of our
@@ -266,7 +267,9 @@ void x86_cpuid_build(struct x86_cpuid_table *table, unsigned vcpu_count, uint64_
 	add_caches(table);
 	add(table, 5, 0, 0, 0, 0);
 	add(table, 6, BIT(2) /* ARAT */, 0, 0, 0);
-	add_sub(table, 7, 0, 0, 0, 0, 0);
+	add_sub(table, 7, 0, 2 /* subleaves */, 0, 0, 0);
+	add_sub(table, 7, 1, 0, 0, 0, 0);
+	add_sub(table, 7, 2, 0, 0, 0, 0);
 	add(table, 0xa, 0, 0, 0, 0); /* no performance counters */
 	add_topology(table);
 	add_xsave(table);
