@@ -48,6 +48,8 @@ class Bench:
     slow: list = field(default_factory=list)
     # (machine, group) -> how often it failed and was tried again.
     failures: dict = field(default_factory=dict)
+    # Group -> how long all of its rounds took.
+    seconds: dict = field(default_factory=dict)
 
     def each(self, group, machines, measure):
         """A machine that fails fails alone."""
@@ -223,8 +225,14 @@ GROUPS = {"programs": measure_suite, "devices": measure_suite, "pti": measure_pt
 
 def measure_round(bench):
     # In the order above, each function once.
-    for measure in dict.fromkeys(GROUPS[name] for name in GROUPS if name in bench.options.only):
+    chosen = {}
+    for name in GROUPS:
+        if name in bench.options.only:
+            chosen.setdefault(GROUPS[name], name)
+    for measure, name in chosen.items():
+        begin = time.monotonic()
         measure(bench)
+        bench.seconds[name] = bench.seconds.get(name, 0) + time.monotonic() - begin
 
 
 def copy_image(image, work):

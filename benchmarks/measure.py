@@ -242,6 +242,7 @@ def measure(options, top, work):
             measure_round(bench)
     host = describe_host(program, options, guest)
     host["busy_with_other_work"] = round(others.share(), 3)
+    host["seconds"] = {name: round(seconds) for name, seconds in bench.seconds.items()}
     host["remarks"] = remarks + why + [f"{name}, {group}: {reason}" for (name, group), reason in bench.given_up.items()]
     host["remarks"] += [f"{name} failed to reach the guest's init {count} times, and was tried again"
                         for (name, _), count in bench.failures.items()]

@@ -404,6 +404,23 @@ class Watching(unittest.TestCase):
         self.assertEqual(bench.given_up, {("bad", "smp"): "no"})
 
 
+class Rounds(unittest.TestCase):
+    def test_each_function_once_and_timed(self):
+        done = []
+        bench = groups.Bench(*[None] * 10)
+        bench.options = types.SimpleNamespace(only=["idle", "devices", "programs", "smp"])
+        before = dict(groups.GROUPS)
+        try:
+            for name in ("programs", "smp", "idle"):
+                groups.GROUPS[name] = lambda _, name=name: done.append(name)
+            groups.GROUPS["devices"] = groups.GROUPS["programs"]
+            groups.measure_round(bench)
+        finally:
+            groups.GROUPS.update(before)
+        self.assertEqual(done, ["programs", "smp", "idle"])
+        self.assertEqual(list(bench.seconds), done)
+
+
 class Options(unittest.TestCase):
     def test_defaults(self):
         options = measure.parse([], TOP)
