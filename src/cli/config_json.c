@@ -247,6 +247,7 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 		     {"test_devices", &config->test_devices},
 		     {"stats", &config->stats},
 		     {"perf_map", &config->perf_map},
+		     {"check", &config->check},
 		     {"no_sandbox", &config->no_sandbox}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
@@ -397,6 +398,7 @@ void config_json_print(const struct run_options *options, FILE *out)
 	json_object_set_new(root, "stats", json_boolean(config->stats));
 	json_object_set_new(root, "dump_tb", text_or_null(config->dump_tb));
 	json_object_set_new(root, "perf_map", json_boolean(config->perf_map));
+	json_object_set_new(root, "check", json_boolean(config->check));
 	json_object_set_new(root, "no_sandbox", json_boolean(config->no_sandbox));
 	json_object_set_new(root, "trace", print_trace(config->trace));
 	json_object_set_new(root, "command", print_command(config->command));

@@ -330,6 +330,14 @@ static int apply_dump(struct run_options *options, const char *text, char *why, 
 	return copy_text(options, &options->config.dump_tb, text + 3);
 }
 
+static int apply_check(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (strcmp(text, "interp"))
+		return refuse(why, why_size, "--check %s is unknown; write interp", text);
+	options->config.check = true;
+	return 0;
+}
+
 APPLY_FLAG(no_reboot, config.no_reboot)
 APPLY_FLAG(test_devices, config.test_devices)
 APPLY_FLAG(stats, config.stats)
@@ -359,6 +367,7 @@ static const struct option option_table[] = {
 	{"trace", "TOPIC,...", "exits, io, mmio, msr, irq, virtio, exception, block, insn", parse_trace},
 	{"dump", "tb[=FILE]", "each translation: guest code beside host code (default: to stderr)", apply_dump},
 	{"perf-map", NULL, "name translated code for perf, in /tmp/perf-PID.map", apply_perf_map},
+	{"check", "interp", "compare each translated block with the interpreter; slow", apply_check},
 	{"config", "FILE", "read the machine from JSON; later options add to it", apply_config},
 	{"print-config", NULL, "print the machine as JSON and end", apply_print_config},
 	{"dry-run", NULL, "check everything, start nothing", apply_dry_run},

@@ -89,6 +89,7 @@ struct vm {
 	void *reset_ctx;
 	_Atomic uint32_t trace;             /* bits of enum trace_topic, core/trace.h */
 	struct translation_log *translations; /* who wants to see them (core/translation.h), or NULL; fixed before vcpu_init */
+	bool check;                         /* the engine compares what it does with the interpreter; fixed before vcpu_init */
 	struct stats_sink *stats;           /* who wants figures (core/stats.h), or NULL; fixed before vcpu_init */
 	_Atomic uint64_t first_serial_ns;   /* platform clock at the first byte out of a serial port */
 };

@@ -46,6 +46,7 @@ struct tb_insn {
 };
 #define TB_INSN_U_LIVE  1u /* at its memory access `u` is the page's addend: a fault may replace it and go on */
 #define TB_INSN_SHADOW  4u /* no interrupt before it: STI came before */
+#define TB_INSN_STEP    8u /* left to the interpreter; it ends the block */
 #define TB_INSN_RESTART 2u /* from anywhere up to `commit` it may be started again at `host` */
 
 /* Host bytes at a block's start that a redirection may replace. */
@@ -143,6 +144,7 @@ struct dbt_stats {
 	/* With --stats: instructions that translated code left to the interpreter, by operation; and those after a fault. */
 	uint64_t steps[X86_OP_COUNT], step_faults[X86_OP_COUNT];
 	uint64_t faults_seen; /* of fault_steps */
+	uint64_t checked, unchecked; /* with --check: blocks that agree, blocks that could not be compared */
 };
 
 /* What the vcpu's thread does. */
@@ -215,6 +217,7 @@ struct dbt {
 	struct dbt_context *side_context;
 	struct dbt_stats stats;
 	struct dbt_clock clock;
+	struct dbt_check *check; /* NULL without --check */
 	bool measuring; /* --stats: the clock runs */
 	int thread_id;
 	void *signal_stack;
@@ -298,6 +301,12 @@ extern const struct cpu_mmu_hooks dbt_mmu_hooks;
 void dbt_memory_written(void *vm, gpa_t gpa, uint64_t len);
 /* Drops what others' writes have made stale. Own thread. */
 void dbt_see_writes(struct dbt *d);
+
+/* -- check.c -- */
+int dbt_check_init(struct dbt *d);
+void dbt_check_exit(struct dbt *d);
+/* Runs the block by the interpreter, then by `enter`, and compares; leaves the engine at a difference. */
+void dbt_check_block(struct dbt *d, struct tb *tb, void (*enter)(struct dbt *d, struct tb *tb));
 
 /* -- run.c -- */
 bool dbt_run(struct cpu *cpu);

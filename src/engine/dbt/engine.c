@@ -119,7 +119,10 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	r = dbt_code_init(d, CODE_SIZE);
 	if (r < 0)
 		goto fail_code;
-	r = dbt_thread_init(d);
+	if (vcpu->vm->check)
+		r = dbt_check_init(d);
+	if (r == 0)
+		r = dbt_thread_init(d);
 	if (r < 0)
 		goto fail_code;
 	d->mmu.listener = dbt_code_listener;
@@ -132,6 +135,7 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	return 0;
 
 fail_code:
+	dbt_check_exit(d);
 	dbt_code_destroy(d);
 	dbt_mmu_destroy(&d->mmu);
 fail_cpu:
@@ -149,6 +153,7 @@ static void dbt_vcpu_destroy(struct vcpu *vcpu)
 	struct dbt *d = vcpu->engine_vcpu;
 
 	dbt_thread_exit(d);
+	dbt_check_exit(d);
 	dbt_code_destroy(d);
 	dbt_mmu_destroy(&d->mmu);
 	cpu_destroy(&d->cpu);

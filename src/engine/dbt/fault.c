@@ -187,6 +187,19 @@ static void count_site(struct dbt *d, struct tb *tb, const struct tb_insn *insn,
 		dbt_tb_drop(d, tb);
 }
 
+/* A store that must be aligned: as it is not, it writes nothing and must not set D. (Processors report the page first if it is not
+ * present, as a table's entry is at first.) */
+static bool misaligned(const struct x86_insn *insn, const struct access *access)
+{
+	switch (insn->op) {
+	case X86_MOVAPS: case X86_MOVAPD: case X86_MOVDQA: case X86_MOVNTPS: case X86_MOVNTPD: case X86_MOVNTDQ:
+	case X86_VMOVAPS: case X86_VMOVAPD: case X86_VMOVDQA: case X86_VMOVNTPS: case X86_VMOVNTPD: case X86_VMOVNTDQ:
+		return access->write && access->gva & (access->size - 1);
+	default:
+		return false;
+	}
+}
+
 /* True if the access is to be made again. */
 static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, struct tb_insn *insn, uint32_t at)
 {
@@ -202,6 +215,8 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 	if (length <= 0)
 		return false;
 	count = accesses_of(d, context, &decoded, rip + (unsigned)length, accesses);
+	if (count && misaligned(&decoded, &accesses[0]))
+		return false;
 	if (!fill(d, accesses, count, &addend, &changed, &site)) {
 		count_site(d, tb, insn, at, site);
 		return false;

@@ -53,6 +53,7 @@ void tr_jump_to(struct tr *tr, uint64_t target)
 void tr_step(struct tr *tr)
 {
 	tr_commit(tr);
+	tr->info->flags |= TB_INSN_STEP;
 	jump_out(tr, 0xe9, tr->at, true);
 	tr->ended = true;
 }

@@ -110,6 +110,13 @@ static void select_side(struct dbt *d)
 	d->side_user = user;
 }
 
+static void run_block(struct dbt *d, struct tb *tb)
+{
+	select_side(d);
+	dbt_select(d);
+	enter(d, tb);
+}
+
 /* dbt_run() with the x87 state wherever translated code left it. */
 static bool run(struct dbt *d)
 {
@@ -142,11 +149,13 @@ static bool run(struct dbt *d)
 			dbt_x87_store(d);
 			return true;
 		}
-		if (flushes == d->stats.cache_flushes)
+		/* In lock-step blocks are not linked. */
+		if (flushes == d->stats.cache_flushes && !d->check)
 			resolve(d, tb, reason, arg);
-		select_side(d);
-		dbt_select(d);
-		enter(d, tb);
+		if (unlikely(d->check != NULL))
+			dbt_check_block(d, tb, run_block);
+		else
+			run_block(d, tb);
 		reason = d->exit_reason;
 		arg = d->exit_arg;
 		switch (reason) {

@@ -90,6 +90,8 @@ void dbt_report(struct vcpu *vcpu, struct stats_sink *sink)
 		{"faults that filled entries", stats->fault_fills},
 		{"faults interpreted", stats->fault_steps},
 		{"kicks", stats->fault_kicks},
+		{"blocks checked", stats->checked},
+		{"blocks not compared", stats->unchecked},
 		{"table fills", mmu->fills},
 		{"table entries filled", mmu->filled_entries},
 		{"table chunks committed", mmu->commits},

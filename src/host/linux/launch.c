@@ -289,13 +289,15 @@ static int open_translations(struct launch *launch)
 {
 	const struct vm_config *config = launch->config;
 
-	if (!config->dump_tb && !config->perf_map)
+	if (!config->dump_tb && !config->perf_map && !config->check)
 		return 0;
 	if (!launch->engine->translates) {
 		snprintf(launch->why, sizeof(launch->why), "the %s engine translates nothing for %s to show; choose --engine dbt",
-			 launch->engine->name, config->dump_tb ? "--dump tb" : "--perf-map");
+			 launch->engine->name, config->dump_tb ? "--dump tb" : config->perf_map ? "--perf-map" : "--check");
 		return -EINVAL;
 	}
+	if (!config->dump_tb && !config->perf_map)
+		return 0;
 	launch->translations = malloc(sizeof(*launch->translations));
 	if (!launch->translations)
 		return no_memory(launch);
@@ -354,6 +356,7 @@ static int create_machine(struct launch *launch)
 	if (!launch->vm)
 		return no_memory(launch);
 	launch->vm->board = launch->board;
+	launch->vm->check = config->check;
 	launch->vm->translations = launch->translations ? &launch->translations->log : NULL;
 	r = add_memory(launch);
 	if (!r)

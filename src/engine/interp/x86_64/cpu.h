@@ -158,6 +158,13 @@ struct cpu_mmu_hooks {
 	void (*code_page_written)(void *ctx, gpa_t gpa, unsigned len);
 };
 
+/* For lock-step, instead of memory: what the interpreter loads (buf has what memory holds) and stores. hva is NULL for devices. Only
+ * with data_tlb = TLB_CHECKED: other accesses do not come here. May leave by cpu_restart(). */
+struct cpu_overlay {
+	void (*load)(struct cpu *cpu, const uint8_t *hva, uint8_t *buf, unsigned len);
+	void (*store)(struct cpu *cpu, uint8_t *hva, gpa_t gpa, const uint8_t *buf, unsigned len);
+};
+
 /* A bit of the block key: real or virtual-8086 mode. */
 #define KEY_REAL 16u
 
@@ -191,6 +198,7 @@ struct cpu {
 	unsigned tlb_log_left;     /* 0: they are too many */
 	const struct cpu_mmu_hooks *mmu_hooks; /* or NULL */
 	void *mmu_hooks_ctx;
+	const struct cpu_overlay *overlay; /* or NULL */
 	uint64_t large_pages[64]; /* hashed set of 2 MiB and 1 GiB regions filled from large pages */
 	_Atomic uint32_t flushes; /* VCPU_REQ_FLUSH requests done, for whoever waits */
 	uint32_t epoch;           /* bumped whenever a code mapping may have changed */

@@ -416,7 +416,7 @@ static gva_t next_page(const struct cpu *cpu, gva_t gva)
 
 /* ---- copying between a buffer and a translated span ---- */
 
-static void load_span(struct cpu *cpu, const struct span *span, uint8_t *buf, unsigned len)
+static void load_memory(struct cpu *cpu, const struct span *span, uint8_t *buf, unsigned len)
 {
 	if (span->hva) {
 		switch (len) { /* whole words in one access, as the memory model asks */
@@ -452,8 +452,22 @@ static void load_span(struct cpu *cpu, const struct span *span, uint8_t *buf, un
 	}
 }
 
+static void load_span(struct cpu *cpu, const struct span *span, uint8_t *buf, unsigned len)
+{
+	/* A device is not to be read: the overlay leaves. */
+	if (unlikely(cpu->overlay != NULL) && !span->hva)
+		cpu->overlay->load(cpu, NULL, buf, len);
+	load_memory(cpu, span, buf, len);
+	if (unlikely(cpu->overlay != NULL))
+		cpu->overlay->load(cpu, span->hva, buf, len);
+}
+
 static void store_span(struct cpu *cpu, const struct span *span, const uint8_t *buf, unsigned len)
 {
+	if (unlikely(cpu->overlay != NULL)) {
+		cpu->overlay->store(cpu, span->hva, span->gpa, buf, len);
+		return;
+	}
 	if (!span->hva) {
 		for (unsigned done = 0; done < len;) {
 			unsigned size = len - done >= 8 ? 8 : len - done >= 4 ? 4 : len - done >= 2 ? 2 : 1;
@@ -566,14 +580,14 @@ bool cpu_cas_slow(struct cpu *cpu, gva_t gva, unsigned size, void *expected, con
 
 	bool ram = spans[0].hva && (part == size || spans[1].hva);
 
-	if (ram && part == size) {
+	if (ram && part == size && !cpu->overlay) {
 		equal = sem_cas_host(spans[0].hva, size, expected, desired);
 		note_write(cpu, &spans[0], size);
 		return equal;
 	}
 
 	/* A device may leave the engine from within its access: no lock then, and it is the device's to be atomic. */
-	if (ram)
+	if (ram && !cpu->overlay)
 		lock_take(&cpu->shared->split_lock);
 	load_span(cpu, &spans[0], current, part);
 	if (part < size)
@@ -589,7 +603,7 @@ bool cpu_cas_slow(struct cpu *cpu, gva_t gva, unsigned size, void *expected, con
 		if (part < size)
 			store_span(cpu, &spans[1], value + part, size - part);
 	}
-	if (ram)
+	if (ram && !cpu->overlay)
 		lock_release(&cpu->shared->split_lock);
 	memcpy(expected, current, size);
 	return equal;
