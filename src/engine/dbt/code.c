@@ -465,7 +465,6 @@ uint32_t dbt_slot_get(struct dbt *d, uint64_t target, bool user)
 static void slots_complete(struct dbt *d, bool user)
 {
 	struct dbt_slots *kind = &d->slot_kinds[user];
-	unsigned contexts = user ? d->mmu.context_count : 1;
 
 	for (uint32_t i = kind->count; i-- > 0 && !kind->slots[i].stub;) {
 		struct emitter e = emitter_at(d, d->code_used);
@@ -475,18 +474,21 @@ static void slots_complete(struct dbt *d, bool user)
 		emit_mov_imm(&e, HOST_T, i);
 		emit_jmp(&e, d->exit_slot);
 		d->code_used = (size_t)(e.at - d->code_write);
-		for (unsigned n = 0; n < contexts; n++) {
-			struct dbt_targets *targets = user ? &d->targets[n] : &d->kernel;
-
-			targets->slots[i] = (uintptr_t)d->code_run + kind->slots[i].stub;
-		}
+		for (unsigned n = 0; n < d->mmu.context_count; n++)
+			(user ? d->targets : d->kernel_own)[n].slots[i] = (uintptr_t)d->code_run + kind->slots[i].stub;
+		if (!user)
+			d->kernel.slots[i] = (uintptr_t)d->code_run + kind->slots[i].stub;
 	}
 	d->code_used = (d->code_used + 15) & ~(size_t)15;
 }
 
 static struct dbt_targets *targets_now(struct dbt *d, bool user)
 {
-	return user ? &d->targets[d->mmu.current - d->mmu.contexts] : &d->kernel;
+	unsigned context = (unsigned)(d->mmu.current - d->mmu.contexts);
+
+	if (user)
+		return &d->targets[context];
+	return d->kernel_private ? &d->kernel_own[context] : &d->kernel;
 }
 
 static unsigned code_page_bit(gva_t page)
@@ -624,13 +626,17 @@ void dbt_select(struct dbt *d)
 
 /* ---- mappings that change ---- */
 
+/* Switches after which a guest is known to have other kernel mappings in each context (page-table isolation). */
+#define PRIVATE_AFTER 64
+
 static void on_switched(void *ctx)
 {
 	struct dbt *d = ctx;
 
-	if (!d->kernel_nonglobal)
+	if (!d->kernel_nonglobal || d->kernel_private)
 		return;
 	d->kernel_nonglobal = false;
+	d->kernel_private = ++d->kernel_flushes == PRIVATE_AFTER;
 	dbt_targets_flush(d, &d->kernel, false);
 	dbt_side_reset(d);
 }
@@ -649,8 +655,10 @@ static void on_dropped(void *ctx, struct dbt_context *context, gva_t page)
 	if (!context || d->kernel_nonglobal || page != ~0ull)
 		dbt_targets_flush(d, &d->kernel, false);
 	for (unsigned i = 0; i < d->mmu.context_count; i++) {
-		if (!context || context == &d->mmu.contexts[i])
-			dbt_targets_flush(d, &d->targets[i], true);
+		if (context && context != &d->mmu.contexts[i])
+			continue;
+		dbt_targets_flush(d, &d->targets[i], true);
+		dbt_targets_flush(d, &d->kernel_own[i], false);
 	}
 }
 
@@ -676,6 +684,9 @@ void dbt_code_flush(struct dbt *d)
 		d->targets[i].used_count = ARRAY_SIZE(d->kernel.used) + 1;
 		d->targets[i].filled_slots = 0;
 		dbt_targets_flush(d, &d->targets[i], true);
+		d->kernel_own[i].used_count = ARRAY_SIZE(d->kernel.used) + 1;
+		d->kernel_own[i].filled_slots = 0;
+		dbt_targets_flush(d, &d->kernel_own[i], false);
 	}
 	dbt_side_reset(d);
 	d->stats.cache_flushes++;
@@ -785,8 +796,9 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 	}
 	d->side_stack = mmap(NULL, DBT_SIDE_STACK + 2 * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	d->targets = calloc(DBT_CONTEXTS_MAX, sizeof(*d->targets));
+	d->kernel_own = calloc(DBT_CONTEXTS_MAX, sizeof(*d->kernel_own));
 	if (!d->meta || !d->tb_order || !d->tb_hash || !d->page_hash || !d->sites || !d->links || d->side_stack == MAP_FAILED ||
-	    !d->targets)
+	    !d->targets || !d->kernel_own)
 		return -ENOMEM;
 	/* Guard, user code's, guard, supervisor code's, guard. */
 	if (mprotect(d->side_stack + PAGE_SIZE, DBT_SIDE_STACK, PROT_READ | PROT_WRITE) < 0 ||
@@ -804,6 +816,8 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 	r = targets_init(&d->kernel, template);
 	for (unsigned i = 0; r == 0 && i < d->mmu.context_count; i++)
 		r = targets_init(&d->targets[i], template);
+	for (unsigned i = 0; r == 0 && i < d->mmu.context_count; i++)
+		r = targets_init(&d->kernel_own[i], template);
 	close(template);
 	return r;
 }
@@ -832,5 +846,8 @@ void dbt_code_destroy(struct dbt *d)
 	targets_destroy(&d->kernel);
 	for (unsigned i = 0; d->targets && i < DBT_CONTEXTS_MAX; i++)
 		targets_destroy(&d->targets[i]);
+	for (unsigned i = 0; d->kernel_own && i < DBT_CONTEXTS_MAX; i++)
+		targets_destroy(&d->kernel_own[i]);
 	free(d->targets);
+	free(d->kernel_own);
 }

@@ -201,8 +201,11 @@ struct dbt {
 	struct dbt_link *links;
 	uint32_t link_count;
 	struct dbt_slots slot_kinds[2]; /* kernel, user */
-	struct dbt_targets kernel;      /* supervisor code: one for all contexts */
+	struct dbt_targets kernel;      /* supervisor code: one for all contexts, while what it leads to is global */
 	struct dbt_targets *targets;    /* user code: one a context */
+	struct dbt_targets *kernel_own; /* supervisor code: one a context, for a guest whose kernel pages are not global */
+	bool kernel_private;            /* kernel_own is in use */
+	unsigned kernel_flushes;        /* of `kernel`, because another context was taken */
 	bool kernel_nonglobal;          /* kernel targets filled in this context lie on pages that are not global */
 	uint64_t code_pages[1024];      /* hashed set of linear pages that slots and jump caches lead to */
 	uint8_t *side_stack;
