@@ -127,12 +127,12 @@ static void on_violation(int number, siginfo_t *info, void *context)
 {
 	unsigned call = (unsigned)info->si_syscall;
 	const char *name = call < sandbox_syscall_count ? sandbox_syscall_names[call] : NULL;
-	char text[200];
+	char text[280];
 
 	terminal_restore();
 	fmt_print(text, sizeof(text),
-		  "the sandbox stopped system call %s (%u), so the machine is stopped; if this is a bug of ruse, "
-		  "--no-sandbox goes round it", name ? name : "unknown", call);
+		  "the sandbox stopped system call %s (%u), made at %p, so the machine is stopped; if this is a bug of "
+		  "ruse, --no-sandbox goes round it", name ? name : "unknown", call, info->si_call_addr);
 	platform_log(LOG_ERROR, "sandbox", text);
 	_exit(1);
 }
