@@ -181,7 +181,7 @@ struct dbt {
 	uint64_t slots_now;    /* address of the slots of the current privilege and context */
 	uint64_t jumps_now;    /* the jump cache's address >> 3 */
 	uint64_t x87_unloaded; /* the x87 state is in cpu.s.fpu, not in the host's registers */
-	uint64_t branch_target; /* of a call through memory, while its return address is pushed */
+	uint64_t branch_target; /* of a call through memory, while its return address is pushed; MXCSR while it is looked at */
 	uint32_t exit_reason, exit_arg;
 	uint32_t host_mxcsr, pad;
 	uint16_t flags_word;   /* AL = OF, AH = LAHF's byte */

@@ -319,6 +319,27 @@ static bool lower_direction(struct tr *tr, bool down)
 	return true;
 }
 
+/* AMD's processors have one bit more than the guest's, 17, which lets operands lie anywhere: the guest gets #GP for it. */
+static bool lower_ldmxcsr(struct tr *tr)
+{
+	struct host_mem mem = tr_memory(tr, &tr->insn.mem, 4);
+	struct emitter *e = &tr->e;
+	uint8_t *good;
+
+	tr_commit(tr);
+	emit_load(e, HOST_T, mem, 4);
+	tr_forget_u(tr);
+	emit_store(e, mem_gs(DBT_OFFSET(branch_target)), HOST_T, 4);
+	emit_rorx32(e, HOST_T, HOST_T, 16);
+	emit_op_reg(e, 0x0fb7, HOST_T, HOST_T, 4); /* MOVZX: what were bits 31:16 */
+	good = emit_jrcxz(e);
+	emit_mov_imm(e, HOST_U, tr->at);
+	emit_jmp(e, tr->d->exit_step);
+	emit_patch_short(e, good);
+	emit_op_mem(e, 0x0fae, 2, mem_gs(DBT_OFFSET(branch_target)), 4); /* LDMXCSR */
+	return true;
+}
+
 bool tr_lower(struct tr *tr)
 {
 	switch (tr->insn.op) {
@@ -349,6 +370,9 @@ bool tr_lower(struct tr *tr)
 		return lower_pop(tr);
 	case X86_LEAVE:
 		return lower_leave(tr);
+	case X86_LDMXCSR:
+	case X86_VLDMXCSR:
+		return lower_ldmxcsr(tr);
 	case X86_LEA:
 		return lower_lea(tr);
 	case X86_CLD:
