@@ -20,5 +20,6 @@ echo "$out"
 echo "$out" | grep -q "^$name: .* 0 failed" || { echo "FAIL: the guest failed"; exit 1; }
 checked=$(echo "$out" | sed -n 's/^blocks checked: //p')
 [ "${checked:-0}" -ge "$blocks" ] || { echo "FAIL: $checked blocks were compared"; exit 1; }
-# The interpreter has nothing to compare with.
+# Neither the interpreter nor several processors.
 "$ruse" run --kernel "$guest" --engine interp --check interp 2>&1 | grep -q 'choose --engine dbt' || exit 1
+"$ruse" run --kernel "$guest" --engine dbt --cpus 2 --check interp 2>&1 | grep -q "choose --cpus 1" || exit 1

@@ -7,8 +7,8 @@
  * or a kick, and is compared with the state there. Branches between blocks are not linked, so translated code returns
  * after each.
  *
- * What another processor or a device writes meanwhile can make a difference of its own: a block that differs is run
- * again, once, by both, before it is one. Not compared: flags and x87 condition bits that are undefined, and the x87's
+ * What a device writes meanwhile can make a difference of its own: a block that differs is run again, once, by both, before it
+ * is one. What another processor writes can't be told from a difference: this is for one. Not compared: flags and x87 condition bits that are undefined, and the x87's
  * instruction and operand pointers.
  */
 #include "engine/dbt/dbt.h"
@@ -153,6 +153,21 @@ static void snapshot(struct dbt *d, uint32_t undefined)
 	to->undefined = undefined;
 }
 
+/* The status flags that the instruction looks at. */
+static uint32_t flags_read(const struct x86_insn *insn)
+{
+	static const uint32_t condition[8] = {
+		X86_FLAG_OF, X86_FLAG_CF, X86_FLAG_ZF, X86_FLAG_CF | X86_FLAG_ZF, X86_FLAG_SF, X86_FLAG_PF,
+		X86_FLAG_SF | X86_FLAG_OF, X86_FLAG_SF | X86_FLAG_OF | X86_FLAG_ZF,
+	};
+
+	if (insn->op == X86_JCC || insn->op == X86_SETCC || insn->op == X86_CMOVCC)
+		return condition[insn->cc >> 1 & 7];
+	if (insn->op == X86_PUSHF || insn->op == X86_SYSCALL)
+		return X86_FLAGS_STATUS;
+	return x86_op_flags(insn->op).read;
+}
+
 static bool is_string(unsigned op)
 {
 	return op == X86_MOVS || op == X86_STOS || op == X86_LODS || op == X86_CMPS || op == X86_SCAS;
@@ -196,7 +211,7 @@ static void interpret(struct dbt *d, const struct tb *tb)
 		if (x86_decode(&insn, tb->bytes + info->guest, tb->length - info->guest, cpu->mode) <= 0 || not_twice(&insn))
 			return;
 		flags = x86_op_flags(insn.op);
-		if ((flags.read & undefined) || (insn.op == X86_PUSHF && undefined))
+		if (flags_read(&insn) & undefined)
 			return;
 		cpu->leave = LEAVE_NONE;
 		if (setjmp(cpu->jump)) {

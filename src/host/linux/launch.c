@@ -296,6 +296,11 @@ static int open_translations(struct launch *launch)
 			 launch->engine->name, config->dump_tb ? "--dump tb" : config->perf_map ? "--perf-map" : "--check");
 		return -EINVAL;
 	}
+	if (config->check && config->cpus > 1) {
+		snprintf(launch->why, sizeof(launch->why),
+			 "--check can't tell what another processor writes from a difference; choose --cpus 1");
+		return -EINVAL;
+	}
 	if (!config->dump_tb && !config->perf_map)
 		return 0;
 	launch->translations = malloc(sizeof(*launch->translations));
