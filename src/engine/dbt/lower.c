@@ -266,6 +266,8 @@ static bool lower_leave(struct tr *tr)
 
 	if (tr->insn.opsize != 8)
 		return false;
+	/* An address size prefix says nothing of the stack. */
+	tr->insn.addrsize = 8;
 	mem = tr_memory(tr, &frame, 8);
 	tr_commit(tr);
 	emit_load(e, HOST_T, mem, 8);
