@@ -47,6 +47,7 @@ struct tb_insn {
 #define TB_INSN_U_LIVE  1u /* at its memory access `u` is the page's addend: a fault may replace it and go on */
 #define TB_INSN_SHADOW  4u /* no interrupt before it: STI came before */
 #define TB_INSN_STEP    8u /* left to the interpreter; it ends the block */
+#define TB_INSN_REP     8u /* a host REP, see lower_string.c */
 #define TB_INSN_RESTART 2u /* from anywhere up to `commit` it may be started again at `host` */
 
 /* Host bytes at a block's start that a redirection may replace. */
@@ -174,6 +175,8 @@ struct dbt {
 	uint64_t table[TLB_COUNT]; /* of the current context */
 	uint64_t table_now;
 	uint64_t slots_of[2], jumps_of[2]; /* kernel, user */
+	uint64_t rep_dst, rep_src, rep_count; /* lower_string.c */
+	uint64_t bit_index, bit_element, mask_31, mask_63; /* lower_bits.c */
 	uint64_t saved_rax;    /* while RAX is borrowed */
 	uint64_t saved_flags;  /* likewise, as flags_word */
 	uint64_t kicked;       /* a kick has not been looked at */

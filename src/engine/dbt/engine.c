@@ -109,6 +109,8 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	d->shared = vcpu->vm->engine_vm;
 	d->host_mxcsr = host_mxcsr();
 	d->x87_unloaded = 1;
+	d->mask_31 = 31;
+	d->mask_63 = 63;
 	d->writes_seen = atomic_load(&d->shared->writes.head);
 	r = cpu_init(&d->cpu, vcpu);
 	if (r < 0)

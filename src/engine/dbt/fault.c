@@ -123,7 +123,24 @@ static unsigned accesses_of(struct dbt *d, ucontext_t *context, const struct x86
 			accesses[count++] = (struct access){effective_address(d, context, insn, next), operand->size,
 							    (operand->access & X86_ACCESS_WRITE) != 0};
 	}
+	if ((insn->op == X86_BT || insn->op == X86_BTS || insn->op == X86_BTR || insn->op == X86_BTC) && count &&
+	    insn->operand[1].kind == X86_OPND_GPR) {
+		uint64_t bit = guest_register(d, context, insn->operand[1].reg);
+
+		/* The element that holds the bit; lower_bits.c has them of 4 and 8 bytes. */
+		accesses[0].gva += insn->opsize == 8 ? (uint64_t)((int64_t)bit >> 6) * 8 : (uint64_t)((int32_t)bit >> 5) * 4;
+	}
 	switch (insn->op) {
+	case X86_MOVS:
+		accesses[count++] = (struct access){guest_register(d, context, X86_RSI), insn->opsize, false};
+		accesses[count++] = (struct access){guest_register(d, context, X86_RDI), insn->opsize, true};
+		break;
+	case X86_STOS:
+		accesses[count++] = (struct access){guest_register(d, context, X86_RDI), insn->opsize, true};
+		break;
+	case X86_LODS:
+		accesses[count++] = (struct access){guest_register(d, context, X86_RSI), insn->opsize, false};
+		break;
 	case X86_PUSH:
 	case X86_CALL:
 		accesses[count++] = (struct access){rsp - 8, 8, true};
@@ -286,6 +303,25 @@ static bool side_overflow(struct dbt *d, siginfo_t *info, ucontext_t *context)
 	return true;
 }
 
+/* In the host's REP: the guest's registers are made what they are after the iterations so far. */
+static bool rep_registers(struct dbt *d, ucontext_t *context, const struct tb *tb, const struct tb_insn *insn, uint32_t at)
+{
+	greg_t *gregs = context->uc_mcontext.gregs;
+	uint8_t opcode;
+
+	if (!(insn->flags & TB_INSN_REP) || at <= insn->commit || d->code_run[tb->host + at] != 0xf3)
+		return false;
+	opcode = d->code_run[tb->host + at + 1];
+	if (opcode == 0x66 || opcode == 0x48)
+		opcode = d->code_run[tb->host + at + 2];
+	gregs[REG_RDI] -= (greg_t)d->rep_dst;
+	if ((opcode & 0xfe) == 0xa4)
+		gregs[REG_RSI] -= (greg_t)d->rep_src;
+	gregs[REG_R9] -= (greg_t)d->rep_count - gregs[REG_RCX];
+	set_pc(context, d->code_run + tb->host + insn->host);
+	return true;
+}
+
 static void on_fault(int signal, siginfo_t *info, void *raw)
 {
 	struct dbt *d = current;
@@ -301,6 +337,9 @@ static void on_fault(int signal, siginfo_t *info, void *raw)
 	if (signal == SIGSEGV && side_overflow(d, info, context))
 		return;
 	tb = locate(d, context, &insn, &at);
+	/* Then it stands where the instruction begins. */
+	if (tb && rep_registers(d, context, tb, insn, at))
+		at = insn->host;
 	if (!tb || at > insn->commit) {
 		not_ours(signal, info, raw);
 		return;
@@ -332,6 +371,8 @@ static void stop_at_boundary(struct dbt *d, ucontext_t *context)
 	if (!in_cache(d, pc))
 		return;
 	tb = locate(d, context, &insn, &at);
+	if (tb && rep_registers(d, context, tb, insn, at))
+		at = insn->host;
 	if (tb && at <= insn->commit && !(insn->flags & TB_INSN_SHADOW)) {
 		leave_for(d, context, tb, insn, d->exit_kick);
 		return;

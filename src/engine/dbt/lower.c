@@ -382,6 +382,6 @@ bool tr_lower(struct tr *tr)
 	case X86_STD:
 		return lower_direction(tr, true);
 	default:
-		return tr_lower_system(tr);
+		return tr_lower_string(tr) || tr_lower_bits(tr) || tr_lower_system(tr);
 	}
 }

@@ -28,7 +28,7 @@ uint64_t dbt_assumptions(const struct cpu *cpu)
 }
 
 /* Leaves to the interpreter with the instruction not begun, when t (looked at without flags) is not zero. */
-static void step_unless_t_zero(struct tr *tr)
+void tr_step_unless_t_zero(struct tr *tr)
 {
 	uint8_t *zero = emit_jrcxz(&tr->e);
 
@@ -58,7 +58,7 @@ static bool lower_sti(struct tr *tr)
 	if (tr->user || (tr->next & ~PAGE_MASK) == 0 || tr->count >= TB_MAX_INSNS - 2)
 		return false;
 	load_byte(tr, HOST_T, FIELD(cpu.irq_blocked));
-	step_unless_t_zero(tr);
+	tr_step_unless_t_zero(tr);
 	tr_commit(tr);
 	emit_store_imm(&tr->e, RFLAGS_IF, X86_FLAG_IF >> 8, 1);
 	tr->shadow = true;
@@ -110,7 +110,7 @@ static void alu_imm32(struct emitter *e, unsigned op, unsigned reg, uint32_t imm
 enum { ALU_OR = 1, ALU_AND = 4, ALU_XOR = 6, ALU_CMP = 7 };
 
 /* Saves the flags and RAX, which are then free. */
-static void free_flags(struct tr *tr)
+void tr_free_flags(struct tr *tr)
 {
 	struct emitter *e = &tr->e;
 
@@ -121,14 +121,14 @@ static void free_flags(struct tr *tr)
 }
 
 /* RAX: AL is OF, AH the other flags. */
-static void flags_from_rax(struct tr *tr)
+void tr_flags_from_rax(struct tr *tr)
 {
 	emit_u16(&tr->e, 0x7f04); /* ADD AL, 0x7f */
 	emit_u8(&tr->e, 0x9e);    /* SAHF */
 }
 
 /* A jump in `slow` comes here: the interpreter does it, with all as it was. */
-static void slow_path(struct tr *tr, uint8_t **slow, unsigned count)
+void tr_slow_path(struct tr *tr, uint8_t **slow, unsigned count)
 {
 	struct emitter *e = &tr->e;
 	uint8_t *over = emit_jmp_short(e);
@@ -136,7 +136,7 @@ static void slow_path(struct tr *tr, uint8_t **slow, unsigned count)
 	for (unsigned i = 0; i < count; i++)
 		emit_patch_short(e, slow[i]);
 	emit_op_mem(e, 0x0fb7, HOST_RAX, FIELD(saved_flags), 4);
-	flags_from_rax(tr);
+	tr_flags_from_rax(tr);
 	emit_load(e, HOST_RAX, FIELD(saved_rax), 8);
 	emit_mov_imm(e, HOST_U, tr->at);
 	emit_jmp(e, tr->d->exit_step);
@@ -190,7 +190,7 @@ static void status_from_t(struct tr *tr)
 	emit_u8(e, 11);
 	emit_op_reg(e, 0x0f92, 0, HOST_RAX, 1); /* SETC AL */
 	emit_u16(e, 0xcc88);                    /* MOV AH, CL */
-	flags_from_rax(tr);
+	tr_flags_from_rax(tr);
 	emit_load(e, HOST_RAX, FIELD(saved_rax), 8);
 }
 
@@ -207,9 +207,9 @@ static bool lower_popf(struct tr *tr)
 	tr_commit(tr);
 	emit_load(e, HOST_T, top, 8);
 	tr_forget_u(tr);
-	free_flags(tr);
+	tr_free_flags(tr);
 	count = check_flags(tr, tr->user, false, slow);
-	slow_path(tr, slow, count);
+	tr_slow_path(tr, slow, count);
 	if (!tr->user) {
 		emit_op_reg(e, 0x01, HOST_RAX, HOST_RAX, 4); /* ADD EAX, EAX: IF in its byte */
 		emit_store(e, RFLAGS_IF, HOST_RAX, 1);
@@ -269,6 +269,46 @@ static bool lower_read_cr(struct tr *tr)
 	emit_load(&tr->e, HOST_T, mem_gs(offsets[operand[1].reg]), 8);
 	tr_commit(tr);
 	tr_set(tr, operand[0].reg, HOST_T);
+	return true;
+}
+
+/* MOV from a segment register to a general one. */
+static bool lower_read_segment(struct tr *tr)
+{
+	const struct x86_operand *operand = tr->insn.operand;
+
+	if (operand[0].kind != X86_OPND_GPR || operand[1].kind != X86_OPND_SEG || tr->insn.opsize == 2)
+		return false;
+	emit_op_mem(&tr->e, 0x0fb7, HOST_T, SEG_FIELD(operand[1].reg, selector), 4);
+	tr_commit(tr);
+	tr_set(tr, operand[0].reg, HOST_T);
+	return true;
+}
+
+static bool lower_read_base(struct tr *tr, unsigned seg)
+{
+	if (!(tr->cpu->s.cr4 & X86_CR4_FSGSBASE))
+		return false;
+	emit_load(&tr->e, HOST_T, SEG_FIELD(seg, base), tr->insn.opsize == 8 ? 8 : 4);
+	tr_commit(tr);
+	tr_set(tr, tr->insn.operand[0].reg, HOST_T);
+	return true;
+}
+
+/* ECX must be zero. */
+static bool lower_rdpkru(struct tr *tr)
+{
+	struct emitter *e = &tr->e;
+
+	if (!(tr->cpu->s.cr4 & X86_CR4_PKE))
+		return false;
+	emit_mov_reg(e, HOST_T, HOST_R9, 4);
+	tr_step_unless_t_zero(tr);
+	tr_commit(tr);
+	emit_load(e, HOST_RAX, FIELD(cpu.s.pkru), 4);
+	emit_mov_imm(e, HOST_RDX, 0);
+	tr_register_written(tr, X86_RAX);
+	tr_register_written(tr, X86_RDX);
 	return true;
 }
 
@@ -337,7 +377,7 @@ static bool lower_syscall(struct tr *tr)
 	/* All status flags zero. */
 	emit_store(e, FIELD(saved_rax), HOST_RAX, 8);
 	emit_mov_imm(e, HOST_RAX, 0x0200);
-	flags_from_rax(tr);
+	tr_flags_from_rax(tr);
 	emit_load(e, HOST_RAX, FIELD(saved_rax), 8);
 	emit_load(e, HOST_U, FIELD(cpu.s.lstar), 8);
 	emit_indirect_jump(e);
@@ -359,14 +399,14 @@ static bool lower_sysret(struct tr *tr)
 	/* Until the end of the checks nothing is changed that the slow path does not put back. */
 	tr->info->flags |= TB_INSN_RESTART;
 	tr_commit(tr);
-	free_flags(tr);
+	tr_free_flags(tr);
 	count = check_flags(tr, false, true, slow);
 	/* RCX must be a canonical user address: bits 63:47 zero. */
 	emit_mov_reg(e, HOST_U, HOST_R9, 8);
 	emit_op_reg(e, 0xc1, 5, HOST_U, 8); /* SHR u, 47 */
 	emit_u8(e, 47);
 	slow[count++] = jne(e);
-	slow_path(tr, slow, count);
+	tr_slow_path(tr, slow, count);
 	emit_op_reg(e, 0x01, HOST_RAX, HOST_RAX, 4); /* ADD EAX, EAX */
 	emit_store_imm(e, FIELD(cpu.s.rflags), X86_FLAG_FIX, 4);
 	emit_store(e, RFLAGS_IF, HOST_RAX, 1);
@@ -399,6 +439,14 @@ bool tr_lower_system(struct tr *tr)
 		return lower_swapgs(tr);
 	case X86_MOV_CR:
 		return lower_read_cr(tr);
+	case X86_MOV_SEG:
+		return lower_read_segment(tr);
+	case X86_RDFSBASE:
+		return lower_read_base(tr, X86_FS);
+	case X86_RDGSBASE:
+		return lower_read_base(tr, X86_GS);
+	case X86_RDPKRU:
+		return lower_rdpkru(tr);
 	case X86_SYSCALL:
 		return lower_syscall(tr);
 	case X86_SYSRET:

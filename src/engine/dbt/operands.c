@@ -61,7 +61,7 @@ void tr_adjust_rsp(struct tr *tr, int32_t delta)
 }
 
 /* u = addend of the page of the address in `address`. */
-static void look_up(struct tr *tr, unsigned address)
+void tr_look_up(struct tr *tr, unsigned address)
 {
 	struct emitter *e = &tr->e;
 
@@ -141,10 +141,10 @@ static struct host_mem simple(struct tr *tr, unsigned base, int32_t disp, unsign
 	tr->info->flags |= TB_INSN_U_LIVE;
 	if (tr->u_base != base || apart < -REUSE_SPAN || apart + (int64_t)size > REUSE_SPAN) {
 		if (disp == 0) {
-			look_up(tr, host);
+			tr_look_up(tr, host);
 		} else {
 			emit_lea(e, HOST_U, mem_base(host, disp), 8);
-			look_up(tr, HOST_U);
+			tr_look_up(tr, HOST_U);
 		}
 		tr->u_base = (uint8_t)base;
 		tr->u_disp = disp;
@@ -183,7 +183,7 @@ struct host_mem tr_memory(struct tr *tr, const struct x86_mem *mem, unsigned siz
 	if (is_constant(tr, mem))
 		return constant_address(tr, constant_of(tr, mem));
 	tr_address(tr, mem, HOST_T);
-	look_up(tr, HOST_T);
+	tr_look_up(tr, HOST_T);
 	return (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1};
 }
 

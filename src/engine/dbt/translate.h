@@ -97,6 +97,18 @@ bool tr_has_high_byte(const struct x86_insn *insn);
 /* Lowers what is not copied. False: not one of those. */
 bool tr_lower(struct tr *tr);
 bool tr_lower_system(struct tr *tr);
+bool tr_lower_string(struct tr *tr);
+bool tr_lower_bits(struct tr *tr);
+/* Leaves to the interpreter with the instruction not begun, when t (looked at without flags) is not zero. */
+void tr_step_unless_t_zero(struct tr *tr);
+/* Saves the flags and RAX, which are then free; and for jumps in `slow` that are taken then: puts both back and leaves
+ * to the interpreter. */
+void tr_free_flags(struct tr *tr);
+void tr_slow_path(struct tr *tr, uint8_t **slow, unsigned count);
+/* The flags from RAX: AL is OF, AH the others. */
+void tr_flags_from_rax(struct tr *tr);
+/* u = the addend of the page of the address in a host register. */
+void tr_look_up(struct tr *tr, unsigned address);
 void emit_indirect_jump(struct emitter *e);
 /* Ends the block with a jump to target. */
 void tr_jump_to(struct tr *tr, uint64_t target);

@@ -1,0 +1,189 @@
+/* MOVS, STOS and LODS. With a REP prefix the host's own REP does what fits on the pages, in a loop over pages:
+ *
+ *     start: (DF set: interpret) rcx = count, done if zero
+ *            rep_dst, rep_src = addends of the pages of RDI, RSI
+ *            n = what fits on both and is asked for; nothing fits (an element across pages): interpret
+ *            rdi += rep_dst; rsi += rep_src; rep movs; rdi -= rep_dst; rsi -= rep_src; count -= n
+ *            jmp start
+ *
+ * Between the rounds the guest's registers are what REP has them be between iterations, so `start` is where an
+ * interrupt gets in. In the host's REP the registers are put back by the signal handler (dbt_rep_registers).
+ */
+#include "engine/dbt/translate.h"
+
+#define FIELD(f) mem_gs(DBT_OFFSET(f))
+
+static struct x86_mem at_register(unsigned reg)
+{
+	return (struct x86_mem){.seg = X86_DS, .base = (uint8_t)reg, .index = X86_REG_NONE, .scale = 1};
+}
+
+/* Upwards only; t is looked at without flags. */
+static void step_if_down(struct tr *tr)
+{
+	emit_load(&tr->e, HOST_T, FIELD(guest_df), 8);
+	tr_step_unless_t_zero(tr);
+}
+
+static void sub_saved(struct emitter *e, unsigned reg, struct host_mem saved)
+{
+	emit_load(e, HOST_U, saved, 8);
+	emit_not(e, HOST_U);
+	emit_lea(e, reg, (struct host_mem){.base = (uint8_t)reg, .index = HOST_U, .scale = 1, .disp = 1}, 8);
+}
+
+static void add_saved(struct emitter *e, unsigned reg, struct host_mem saved)
+{
+	emit_load(e, HOST_U, saved, 8);
+	emit_lea(e, reg, (struct host_mem){.base = (uint8_t)reg, .index = HOST_U, .scale = 1}, 8);
+}
+
+/* into = elements of 2^shift bytes from `address` to the end of its page. Clobbers flags and t. */
+static void room(struct emitter *e, unsigned into, unsigned address, unsigned shift)
+{
+	emit_mov_reg(e, HOST_T, address, 4);
+	emit_op_reg(e, 0x81, 4, HOST_T, 4); /* AND */
+	emit_u32(e, PAGE_SIZE - 1);
+	emit_mov_imm(e, into, PAGE_SIZE);
+	emit_op_reg(e, 0x29, HOST_T, into, 4); /* SUB */
+	emit_op_reg(e, 0xc1, 5, into, 4);      /* SHR */
+	emit_u8(e, shift);
+}
+
+/* rax = the smaller of rax and reg, unsigned. */
+static void at_most(struct emitter *e, unsigned reg)
+{
+	emit_op_reg(e, 0x39, reg, HOST_RAX, 8);   /* CMP rax, reg */
+	emit_op_reg(e, 0x0f47, HOST_RAX, reg, 8); /* CMOVA */
+}
+
+static bool lower_rep(struct tr *tr, bool movs)
+{
+	unsigned size = tr->insn.opsize, shift = size == 8 ? 3 : size == 4 ? 2 : size == 2 ? 1 : 0;
+	struct x86_mem dst = at_register(X86_RDI), src = at_register(X86_RSI);
+	struct emitter *e = &tr->e;
+	uint8_t *start = emit_here(e), *some, *slow[1], *none;
+
+	step_if_down(tr);
+	emit_mov_reg(e, HOST_T, HOST_R9, 8);
+	none = emit_jrcxz(e);
+	some = emit_jmp_short(e);
+	emit_patch_short(e, none);
+	/* No iteration (left): on to the next instruction. */
+	emit_u8(e, 0xe9);
+	none = e->at;
+	emit_u32(e, 0);
+	emit_patch_short(e, some);
+
+	tr_forget_u(tr);
+	tr_memory(tr, &dst, 1);
+	emit_store(e, FIELD(rep_dst), HOST_U, 8);
+	if (movs) {
+		tr_memory(tr, &src, 1);
+		emit_store(e, FIELD(rep_src), HOST_U, 8);
+	}
+	tr_forget_u(tr);
+	tr->info->flags = TB_INSN_RESTART | TB_INSN_REP;
+	tr_commit(tr);
+
+	tr_free_flags(tr);
+	room(e, HOST_RAX, HOST_RDI, shift);
+	if (movs) {
+		room(e, HOST_U, HOST_RSI, shift);
+		at_most(e, HOST_U);
+	}
+	at_most(e, HOST_R9);
+	emit_mov_reg(e, HOST_T, HOST_RAX, 8);
+	emit_op_reg(e, 0x85, HOST_RAX, HOST_RAX, 8); /* TEST */
+	emit_u16(e, 0x0074);                         /* JE */
+	slow[0] = e->at - 1;
+	tr_slow_path(tr, slow, 1);
+	emit_store(e, FIELD(rep_count), HOST_T, 8);
+	emit_op_mem(e, 0x0fb7, HOST_RAX, FIELD(saved_flags), 4);
+	tr_flags_from_rax(tr);
+	emit_load(e, HOST_RAX, FIELD(saved_rax), 8);
+	add_saved(e, HOST_RDI, FIELD(rep_dst));
+	if (movs)
+		add_saved(e, HOST_RSI, FIELD(rep_src));
+	emit_u8(e, 0xf3);
+	if (size == 2)
+		emit_u8(e, 0x66);
+	if (size == 8)
+		emit_u8(e, 0x48);
+	emit_u8(e, (movs ? 0xa4u : 0xaau) | (size > 1));
+	sub_saved(e, HOST_RDI, FIELD(rep_dst));
+	if (movs)
+		sub_saved(e, HOST_RSI, FIELD(rep_src));
+	sub_saved(e, HOST_R9, FIELD(rep_count));
+	emit_jmp(e, start);
+	if (!e->overflow) {
+		int32_t relative = (int32_t)(e->at - (none + 4));
+
+		for (unsigned i = 0; i < 4; i++)
+			none[i] = (uint8_t)((uint32_t)relative >> (8 * i));
+	}
+	tr_register_written(tr, X86_RDI);
+	tr_register_written(tr, X86_RSI);
+	tr_register_written(tr, X86_RCX);
+	tr_forget_u(tr);
+	return true;
+}
+
+static void advance(struct tr *tr, unsigned guest)
+{
+	unsigned host = guest_to_host[guest];
+
+	emit_lea(&tr->e, host, mem_base((uint8_t)host, tr->insn.opsize), 8);
+	tr_register_written(tr, guest);
+}
+
+static bool lower_once(struct tr *tr)
+{
+	unsigned size = tr->insn.opsize;
+	struct x86_mem dst = at_register(X86_RDI), src = at_register(X86_RSI);
+	struct emitter *e = &tr->e;
+	struct host_mem mem;
+
+	step_if_down(tr);
+	tr_forget_u(tr);
+	switch (tr->insn.op) {
+	case X86_STOS:
+		mem = tr_memory(tr, &dst, size);
+		tr_commit(tr);
+		emit_store(e, mem, HOST_RAX, size);
+		advance(tr, X86_RDI);
+		return true;
+	case X86_LODS:
+		mem = tr_memory(tr, &src, size);
+		tr_commit(tr);
+		emit_op_mem(e, size == 1 ? 0x8a : 0x8b, HOST_RAX, mem, size);
+		tr_register_written(tr, X86_RAX);
+		advance(tr, X86_RSI);
+		return true;
+	default:
+		mem = tr_memory(tr, &src, size);
+		emit_op_mem(e, size == 1 ? 0x8a : 0x8b, HOST_T, mem, size);
+		tr_forget_u(tr);
+		mem = tr_memory(tr, &dst, size);
+		tr->info->flags = TB_INSN_RESTART;
+		tr_commit(tr);
+		emit_store(e, mem, HOST_T, size);
+		advance(tr, X86_RSI);
+		advance(tr, X86_RDI);
+		return true;
+	}
+}
+
+bool tr_lower_string(struct tr *tr)
+{
+	const struct x86_insn *insn = &tr->insn;
+	bool movs = insn->op == X86_MOVS;
+
+	if (insn->op != X86_STOS && insn->op != X86_LODS && !movs)
+		return false;
+	if (insn->addrsize != 8 || (insn->op != X86_STOS && insn->mem.seg >= X86_FS) || tr->check_crossing)
+		return false;
+	if (!(insn->prefixes & (X86_PFX_REP | X86_PFX_REPNE)))
+		return lower_once(tr);
+	return insn->op != X86_LODS && lower_rep(tr, movs);
+}
