@@ -37,7 +37,7 @@ bool tr_lower_bits(struct tr *tr)
 		return false;
 	}
 	if (insn->operand[0].kind != X86_OPND_MEM || insn->operand[1].kind != X86_OPND_GPR || size < 4 ||
-	    tr->check_crossing)
+	    insn->addrsize != 8 || tr->check_crossing)
 		return false;
 	tr_forget_u(tr);
 	index = tr_value(tr, insn->operand[1].reg, HOST_U);
