@@ -49,6 +49,7 @@ struct dbt_check {
 	bool cut; /* the interpreter stopped before an instruction that translated code may execute */
 	struct store stores[STORES_MAX];
 	unsigned store_count, insn;
+	const struct tb *tb;
 	/* Where both begin. */
 	struct x86_state s;
 	struct lazy_flags lf;
@@ -196,6 +197,7 @@ static void interpret(struct dbt *d, const struct tb *tb)
 	struct dbt_check *c = d->check;
 	volatile uint32_t undefined = 0;
 
+	c->tb = tb;
 	c->count = c->store_count = c->fpu_count = 0;
 	c->cut = false;
 	snapshot(d, 0);
@@ -262,12 +264,12 @@ static void back_to_beginning(struct dbt *d)
 	cpu_update_mode(cpu);
 }
 
-/* Is byte n of store `i` written again before instruction `end`? */
+/* Is byte n of store `i` written again by one before `end`? */
 static bool overwritten(const struct dbt_check *c, unsigned i, unsigned n, unsigned end)
 {
 	const uint8_t *at = c->stores[i].hva + n;
 
-	for (unsigned later = i + 1; later < c->store_count && c->stores[later].insn < end; later++) {
+	for (unsigned later = i + 1; later < end; later++) {
 		if (at >= c->stores[later].hva && at < c->stores[later].hva + c->stores[later].len)
 			return true;
 	}
@@ -299,11 +301,48 @@ static unsigned differ_bytes(bool print, const char *what, unsigned index, const
 	return count;
 }
 
+/* Translated code may stop in the middle of a REP, between iterations: `to` becomes the state after as many as RCX says.
+ * Returns the bytes that they stored. */
+static uint64_t advance_rep(struct dbt *d, unsigned n, struct snapshot *to)
+{
+	const struct tb *tb = d->check->tb;
+	const struct x86_state *s = &d->cpu.s;
+	uint64_t done = to->gpr[X86_RCX] - s->gpr[X86_RCX];
+	const struct tb_insn *info;
+	struct x86_insn insn;
+
+	if (n >= tb->count || d->exit_reason == DBT_EXIT_X87)
+		return 0;
+	info = &tb->insns[n];
+	if (!(info->flags & TB_INSN_REP) || done > to->gpr[X86_RCX] ||
+	    x86_decode(&insn, tb->bytes + info->guest, tb->length - info->guest, X86_MODE_64) <= 0)
+		return 0;
+	to->gpr[X86_RCX] -= done;
+	to->gpr[X86_RDI] += done * insn.opsize;
+	if (insn.op == X86_MOVS)
+		to->gpr[X86_RSI] += done * insn.opsize;
+	return done * insn.opsize;
+}
+
+/* How many of the interpreter's stores come before its instruction number n and, in that, before `bytes` are stored. */
+static unsigned stores_before(const struct dbt_check *c, unsigned n, uint64_t bytes)
+{
+	unsigned i = 0;
+
+	while (i < c->store_count && c->stores[i].insn < n)
+		i++;
+	while (i < c->store_count && c->stores[i].insn == n && bytes >= c->stores[i].len)
+		bytes -= c->stores[i++].len;
+	return i;
+}
+
 /* What translated code left, compared with the interpreter's state before its instruction number n. */
 static unsigned compare(struct dbt *d, unsigned n, bool print)
 {
 	const struct dbt_check *c = d->check;
-	const struct snapshot *expected = &c->snapshots[n];
+	struct snapshot before = c->snapshots[n];
+	unsigned store_count = stores_before(c, n, advance_rep(d, n, &before));
+	const struct snapshot *expected = &before;
 	const struct snapshot *a = expected;
 	const struct x86_fpu *fpu = &c->fpu[a->fpu];
 	const struct x86_state *b = &d->cpu.s;
@@ -332,11 +371,11 @@ static unsigned compare(struct dbt *d, unsigned n, bool print)
 	}
 	count += differ(print, "fcw ", 0, fpu->fcw, b->fpu.fcw) + differ(print, "ftw ", 0, fpu->ftw, b->fpu.ftw) +
 		 differ(print, "fsw ", 0, fpu->fsw & ~FSW_CONDITION, b->fpu.fsw & ~FSW_CONDITION);
-	for (unsigned i = 0; i < c->store_count && c->stores[i].insn < n; i++) {
+	for (unsigned i = 0; i < store_count; i++) {
 		const struct store *store = &c->stores[i];
 
 		for (unsigned k = 0; k < store->len; k++) {
-			if (store->hva[k] == store->new[k] || overwritten(c, i, k, n))
+			if (store->hva[k] == store->new[k] || overwritten(c, i, k, store_count))
 				continue;
 			count++;
 			if (print)

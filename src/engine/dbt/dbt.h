@@ -45,10 +45,10 @@ struct tb_insn {
 	uint8_t flags;   /* TB_INSN_* */
 };
 #define TB_INSN_U_LIVE  1u /* at its memory access `u` is the page's addend: a fault may replace it and go on */
+#define TB_INSN_RESTART 2u /* from anywhere up to `commit` it may be started again at `host` */
 #define TB_INSN_SHADOW  4u /* no interrupt before it: STI came before */
 #define TB_INSN_STEP    8u /* left to the interpreter; it ends the block */
-#define TB_INSN_REP     8u /* a host REP, see lower_string.c */
-#define TB_INSN_RESTART 2u /* from anywhere up to `commit` it may be started again at `host` */
+#define TB_INSN_REP     16u /* a host REP, see lower_string.c */
 
 /* Host bytes at a block's start that a redirection may replace. */
 #define TB_REDIRECT 16

@@ -7,7 +7,7 @@
  *            jmp start
  *
  * Between the rounds the guest's registers are what REP has them be between iterations, so `start` is where an
- * interrupt gets in. In the host's REP the registers are put back by the signal handler (dbt_rep_registers).
+ * interrupt gets in. In the host's REP the registers are put back by the signal handler (rep_registers() in fault.c).
  */
 #include "engine/dbt/translate.h"
 
@@ -181,9 +181,10 @@ bool tr_lower_string(struct tr *tr)
 
 	if (insn->op != X86_STOS && insn->op != X86_LODS && !movs)
 		return false;
-	if (insn->addrsize != 8 || (insn->op != X86_STOS && insn->mem.seg >= X86_FS) || tr->check_crossing)
+	if (insn->addrsize != 8 || (insn->op != X86_STOS && insn->mem.seg >= X86_FS))
 		return false;
 	if (!(insn->prefixes & (X86_PFX_REP | X86_PFX_REPNE)))
-		return lower_once(tr);
-	return insn->op != X86_LODS && lower_rep(tr, movs);
+		return !tr->check_crossing && lower_once(tr);
+	/* Behind an STI it can't be left before it is done, and may take for ever. */
+	return insn->op != X86_LODS && !tr->shadowed && lower_rep(tr, movs);
 }

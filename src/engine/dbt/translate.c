@@ -227,7 +227,6 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 {
 	struct tr tr; /* large: only what is read first is set */
 	struct tb *tb;
-	bool shadow;
 
 	tr.d = d;
 	tr.shadow = false;
@@ -254,9 +253,9 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 		tr.info = &tr.insns[tr.count++];
 		*tr.info = (struct tb_insn){.host = (uint16_t)(tr.e.at - tr.start), .guest = (uint16_t)(tr.at - rip)};
 		tr.info->commit = tr.info->host;
-		shadow = tr.shadow;
+		tr.shadowed = tr.shadow;
 		tr.shadow = false;
-		if (!fetch(&tr) && tr.count > 1 && !shadow) {
+		if (!fetch(&tr) && tr.count > 1 && !tr.shadowed) {
 			/* A block of its own, which may have another page. */
 			tr.count--;
 			end_with_jump(&tr, tr.at);
@@ -268,7 +267,7 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 		} else {
 			one_instruction(&tr);
 		}
-		if (shadow)
+		if (tr.shadowed)
 			tr.info->flags |= TB_INSN_SHADOW;
 		tr.at = tr.next;
 	}

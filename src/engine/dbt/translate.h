@@ -56,6 +56,7 @@ struct tr {
 	bool check_crossing;  /* the instruction at hand has been seen to access two pages */
 	uint8_t guest[TB_MAX_INSNS * 15]; /* the block's bytes so far */
 	bool shadow;          /* the instruction was an STI: no interrupt before the next */
+	bool shadowed;        /* it comes behind an STI */
 };
 
 /* The first host instruction that changes guest state comes next. */
