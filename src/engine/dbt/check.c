@@ -221,8 +221,10 @@ static void interpret(struct dbt *d, const struct tb *tb)
 			c->cut = cpu->leave != LEAVE_EXCEPTION || (cpu->event.vector == X86_EXC_PF && c->store_count);
 			return;
 		}
-		if (!execute(cpu, is_string(insn.op)))
-			return;
+		for (volatile unsigned n = info->flags & TB_INSN_FOLDED ? TB_FOLDED_INSNS : 1; n > 0; n--) {
+			if (!execute(cpu, is_string(insn.op)))
+				return;
+		}
 		c->cut = false;
 		undefined = (undefined & ~flags.written) | flags.undefined;
 		snapshot(d, undefined);

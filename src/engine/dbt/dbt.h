@@ -49,6 +49,8 @@ struct tb_insn {
 #define TB_INSN_SHADOW  4u /* no interrupt before it: STI came before */
 #define TB_INSN_STEP    8u /* left to the interpreter; it ends the block */
 #define TB_INSN_REP     16u /* a host REP, see lower_string.c */
+#define TB_INSN_FOLDED  32u /* a retpoline: CALL, MOV and RET as one */
+#define TB_FOLDED_INSNS 3
 
 /* Host bytes at a block's start that a redirection may replace. */
 #define TB_REDIRECT 16

@@ -89,13 +89,91 @@ static void push_next(struct tr *tr)
 	tr_adjust_rsp(tr, -8);
 }
 
+/* ---- calls that do not return ---- */
+
+/* What a retpoline's capture loop may take. */
+#define CAPTURE_MAX 32
+
+/* A call over the few bytes that catch wrong predictions: the guest's bytes from behind it up to `more` of its target's; NULL:
+ * it is another call. They are a copy, as another processor may write them. */
+static const uint8_t *capture(const struct tr *tr, unsigned more, uint8_t bytes[CAPTURE_MAX + 8], unsigned *gap)
+{
+	uint64_t target = tr->next + tr->insn.imm;
+
+	if (target < tr->next || target - tr->next > CAPTURE_MAX || tr->second || PAGE_OF(tr->at) != PAGE_OF(target + more - 1))
+		return NULL;
+	*gap = (unsigned)(target - tr->next);
+	memcpy(bytes, tr->page + (tr->next & ~PAGE_MASK), *gap + more);
+	/* INT3; or PAUSE, LFENCE and a jump back */
+	return *gap == 0 || bytes[0] == 0xcc || (bytes[0] == 0xf3 && bytes[1] == 0x90) ? bytes : NULL;
+}
+
+/* A retpoline, `call 1f; ...; 1: mov [rsp], reg; ret`, is a jump to reg that leaves reg below the stack. It is done as one
+ * instruction: if the push faults, the interpreter executes the call alone, and what is behind it is translated as it
+ * stands. The return address that is overwritten at once need not be written: as if nobody had looked in between. */
+static bool lower_retpoline(struct tr *tr)
+{
+	uint8_t copy[CAPTURE_MAX + 8];
+	unsigned gap, reg, value;
+	const uint8_t *bytes = capture(tr, 5, copy, &gap), *mov;
+	struct emitter *e = &tr->e;
+	struct host_mem top;
+
+	if (!bytes || tr->next + gap + 5 - tr->rip > sizeof(tr->guest))
+		return false;
+	mov = bytes + gap;
+	/* REX.W 89 /r with a SIB byte: [rsp] */
+	if ((mov[0] & 0xfb) != 0x48 || mov[1] != 0x89 || (mov[2] & 0xc7) != 0x04 || mov[3] != 0x24 || mov[4] != 0xc3)
+		return false;
+	reg = (unsigned)(mov[2] >> 3 & 7) | (mov[0] & 4 ? 8 : 0);
+	if (reg == X86_RSP)
+		return false;
+	value = tr_value(tr, reg, HOST_T);
+	top = tr_stack(tr, -8, 8);
+	tr_commit(tr);
+	emit_store(e, top, value, 8);
+	emit_mov_reg(e, HOST_U, value, 8);
+	tr_forget_u(tr);
+	emit_indirect_jump(e);
+	/* The block depends on all of it. */
+	memcpy(tr->guest + (tr->next - tr->rip), bytes, gap + 5);
+	tr->next += gap + 5;
+	tr->info->flags |= TB_INSN_FOLDED;
+	tr->ended = true;
+	return true;
+}
+
+/* Does the call only fill the processor's stack of return addresses, or ask where it is? Its target drops the return address:
+ * ADD or LEA to RSP, POP, or after another such call. Then the side stack has no entry for it. That is a guess; if it is
+ * wrong the return is not predicted. */
+static bool never_returns(const struct tr *tr)
+{
+	uint8_t copy[CAPTURE_MAX + 8];
+	unsigned gap;
+	const uint8_t *bytes = capture(tr, 4, copy, &gap);
+
+	if (!bytes)
+		return false;
+	bytes += gap;
+	return (bytes[0] == 0x48 && bytes[1] == 0x83 && bytes[2] == 0xc4) ||
+	       (bytes[0] == 0x48 && bytes[1] == 0x8d && bytes[2] == 0x64 && bytes[3] == 0x24) ||
+	       (bytes[0] & 0xf8) == 0x58 || (bytes[0] == 0x41 && (bytes[1] & 0xf8) == 0x58) ||
+	       (bytes[0] == 0xe8 && gap == 1);
+}
+
 static bool lower_call(struct tr *tr)
 {
 	const struct x86_operand *operand = &tr->insn.operand[0];
 	struct emitter *e = &tr->e;
 
 	if (operand->kind == X86_OPND_REL) {
+		if (lower_retpoline(tr))
+			return true;
 		push_next(tr);
+		if (never_returns(tr)) {
+			tr_jump_to(tr, tr->next + tr->insn.imm);
+			return true;
+		}
 		jump_out(tr, 0xe8, tr->next + tr->insn.imm, false);
 	} else if (operand->kind == X86_OPND_GPR && operand->size == 8) {
 		/* The target may be RSP or a register in memory: neither changes but by the push. */
