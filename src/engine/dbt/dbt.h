@@ -34,6 +34,7 @@ enum dbt_exit {
 	DBT_EXIT_STEP,     /* the interpreter executes the instruction at rip */
 	DBT_EXIT_KICK,     /* requests are to be looked at; rip is a boundary */
 	DBT_EXIT_X87,      /* load the x87 state, then go on at rip */
+	DBT_EXIT_HELP,     /* C executes the instruction number `exit_arg`; see help.c */
 	DBT_EXIT_COUNT,
 };
 
@@ -147,6 +148,7 @@ struct dbt_stats {
 	/* With --stats: instructions that translated code left to the interpreter, by operation; and those after a fault. */
 	uint64_t steps[X86_OP_COUNT], step_faults[X86_OP_COUNT];
 	uint64_t faults_seen; /* of fault_steps */
+	uint64_t helped[X86_OP_COUNT]; /* executed by help.c */
 	uint64_t checked, unchecked; /* with --check: blocks that agree, blocks that could not be compared */
 };
 
@@ -218,7 +220,7 @@ struct dbt {
 
 	/* addresses of stubs */
 	uint8_t *enter, *enter_window, *enter_window_end;
-	uint8_t *exit_lookup, *exit_link, *exit_slot, *exit_indirect, *exit_step, *exit_kick, *exit_x87, *return_underflow, *return_underflow_user, *return_miss, *stubs_end;
+	uint8_t *exit_lookup, *exit_link, *exit_slot, *exit_indirect, *exit_step, *exit_kick, *exit_x87, *exit_help, *enter_rip, *return_underflow, *return_underflow_user, *return_miss, *stubs_end;
 
 	uint32_t writes_seen;
 	uint64_t assumptions; /* dbt_assumptions() of all translations */
@@ -315,6 +317,15 @@ int dbt_check_init(struct dbt *d);
 void dbt_check_exit(struct dbt *d);
 /* Runs the block by the interpreter, then by `enter`, and compares; leaves the engine at a difference. */
 void dbt_check_block(struct dbt *d, struct tb *tb, void (*enter)(struct dbt *d, struct tb *tb));
+
+/* -- help.c -- */
+/* Is the instruction one that C executes for translated code? */
+bool dbt_helped(const struct x86_insn *insn);
+/* Keeps an instruction that will be helped; ~0: no room. */
+uint32_t dbt_help_new(struct dbt *d, const struct x86_insn *insn);
+/* Executes the one at rip that was kept under this number. Faults, exits and restarts leave by longjmp. False: the
+ * interpreter's loop has to look before the next one. */
+bool dbt_help(struct dbt *d, uint32_t number);
 
 /* -- run.c -- */
 bool dbt_run(struct cpu *cpu);

@@ -58,6 +58,20 @@ void tr_step(struct tr *tr)
 	tr->ended = true;
 }
 
+bool tr_help(struct tr *tr)
+{
+	uint32_t number;
+
+	if (!dbt_helped(&tr->insn))
+		return false;
+	number = dbt_help_new(tr->d, &tr->insn);
+	if (number == ~0u)
+		return false;
+	tr_step(tr);
+	tr->exits[tr->exit_count - 1].help = number + 1;
+	return true;
+}
+
 /* Behind a host CALL: u is where the guest returned to. */
 static void return_site(struct tr *tr)
 {
@@ -460,6 +474,6 @@ bool tr_lower(struct tr *tr)
 	case X86_STD:
 		return lower_direction(tr, true);
 	default:
-		return tr_lower_string(tr) || tr_lower_bits(tr) || tr_lower_system(tr);
+		return tr_lower_string(tr) || tr_lower_bits(tr) || tr_lower_system(tr) || tr_help(tr);
 	}
 }

@@ -79,11 +79,12 @@ static void resolve(struct dbt *d, struct tb *tb, uint32_t reason, uint32_t arg)
 	}
 }
 
+/* tb: the block at rip; NULL: translated code finds it itself, by its jump cache. */
 static void enter(struct dbt *d, struct tb *tb)
 {
 	struct cpu *cpu = &d->cpu;
 
-	d->jump_to = (uintptr_t)tb_entry(d, tb);
+	d->jump_to = tb ? (uintptr_t)tb_entry(d, tb) : (uintptr_t)d->enter_rip;
 	flags_to_host(d);
 	dbt_time(d, DBT_TIME_TRANSLATED);
 	((void (*)(void))(uintptr_t)d->enter)();
@@ -143,6 +144,10 @@ static bool run(struct dbt *d)
 			dbt_code_flush(d);
 			d->assumptions = dbt_assumptions(cpu);
 		}
+		if (reason == DBT_EXIT_HELP) {
+			run_block(d, NULL);
+			goto left;
+		}
 		flushes = d->stats.cache_flushes;
 		tb = dbt_tb_get(d);
 		if (!tb) {
@@ -156,6 +161,7 @@ static bool run(struct dbt *d)
 			dbt_check_block(d, tb, run_block);
 		else
 			run_block(d, tb);
+left:
 		reason = d->exit_reason;
 		arg = d->exit_arg;
 		switch (reason) {
@@ -164,6 +170,13 @@ static bool run(struct dbt *d)
 			if (unlikely(d->measuring))
 				dbt_stats_step(d);
 			return true;
+		case DBT_EXIT_HELP:
+			dbt_x87_store(d); /* it may leave by longjmp */
+			if (unlikely(d->check != NULL))
+				return true;
+			if (!dbt_help(d, arg))
+				return false;
+			break;
 		case DBT_EXIT_KICK:
 			return false;
 		case DBT_EXIT_X87:

@@ -10,7 +10,7 @@
 
 static const char *const exit_names[DBT_EXIT_COUNT] = {
 	[DBT_EXIT_LOOKUP] = "look-up", [DBT_EXIT_LINK] = "link",   [DBT_EXIT_SLOT] = "slot", [DBT_EXIT_INDIRECT] = "indirect branch",
-	[DBT_EXIT_STEP] = "interpreter", [DBT_EXIT_KICK] = "kick", [DBT_EXIT_X87] = "x87",
+	[DBT_EXIT_STEP] = "interpreter", [DBT_EXIT_KICK] = "kick", [DBT_EXIT_X87] = "x87", [DBT_EXIT_HELP] = "helper",
 };
 
 static const char *const time_names[DBT_TIME_COUNT] = {
@@ -110,5 +110,9 @@ void dbt_report(struct vcpu *vcpu, struct stats_sink *sink)
 		if (stats->steps[i])
 			sink->add(sink, &(struct stat){.group = "interpreted", .name = i == X86_INVALID ? "(not decoded)" : x86_op_name(i), .value = stats->steps[i],
 						       .part = "after faults", .part_value = stats->step_faults[i]});
+	}
+	for (unsigned i = 0; i < X86_OP_COUNT; i++) {
+		if (stats->helped[i])
+			stats_add(sink, "helped", x86_op_name(i), stats->helped[i]);
 	}
 }

@@ -143,6 +143,7 @@ void dbt_stubs_emit(struct dbt *d, struct emitter *e)
 	d->exit_step = emit_exit(e, DBT_EXIT_STEP, common);
 	d->exit_kick = emit_exit(e, DBT_EXIT_KICK, common);
 	d->exit_x87 = emit_exit(e, DBT_EXIT_X87, common);
+	d->exit_help = emit_exit(e, DBT_EXIT_HELP, common);
 	/* The bottom of the side stack returns here; so does a return site whose address is not u. */
 	d->return_underflow = emit_here(e);
 	emit_load(e, HOST_RSP, FIELD(side_base), 8);
@@ -150,6 +151,10 @@ void dbt_stubs_emit(struct dbt *d, struct emitter *e)
 	d->return_underflow_user = emit_here(e);
 	emit_load(e, HOST_RSP, FIELD(side_user_base), 8);
 	d->return_miss = emit_here(e);
+	emit_indirect_jump(e);
+	/* Where d->jump_to leads when C does not know the block at rip. */
+	d->enter_rip = emit_here(e);
+	emit_load(e, HOST_U, FIELD(cpu.s.rip), 8);
 	emit_indirect_jump(e);
 	d->stubs_end = emit_here(e);
 }

@@ -164,6 +164,12 @@ static bool finish_exit(struct tr *tr, const struct tr_exit *out)
 	uint32_t number;
 
 	patch_rel32(tr, out->jump, e->at);
+	if (out->help) {
+		emit_mov_imm(e, HOST_U, out->target);
+		emit_mov_imm(e, HOST_T, out->help - 1);
+		emit_jmp(e, d->exit_help);
+		return true;
+	}
 	if (out->step) {
 		emit_mov_imm(e, HOST_U, out->target);
 		emit_jmp(e, d->exit_step);

@@ -24,6 +24,7 @@ struct tr_exit {
 	uint8_t *jump;   /* of the displacement of a rel32 in the code (writable alias) */
 	uint64_t target; /* rip */
 	bool step;       /* interpret there, instead of linking */
+	uint32_t help;   /* number + 1 of what C executes there; 0: nothing */
 };
 
 struct tr {
@@ -115,6 +116,9 @@ void emit_indirect_jump(struct emitter *e);
 void tr_jump_to(struct tr *tr, uint64_t target);
 /* The block ends here, the interpreter goes on with the instruction at hand. */
 void tr_step(struct tr *tr);
+
+/* The block ends here, C executes the instruction at hand. False: it is none of those. */
+bool tr_help(struct tr *tr);
 
 /* Is the instruction one that may be copied? */
 bool tr_copyable(const struct x86_insn *insn);
