@@ -7,6 +7,7 @@
 #include "host/linux/image_file.h"
 #include "host/linux/loop.h"
 #include "host/linux/memory.h"
+#include "host/linux/resident.h"
 #include "host/linux/signals.h"
 #include "host/linux/threads.h"
 #include <errno.h>
@@ -132,6 +133,47 @@ static void test_image_file(void **state)
 	close(pipes[0]);
 }
 
+/* ---- resident memory ---- */
+
+/* Guest RAM counts once however often it is mapped; what is beside it, too. */
+static void test_resident(void **state)
+{
+	struct resident resident;
+	struct guest_memory memory = {0};
+	struct mem mem = {0};
+	char why[256];
+	uint8_t *ram, *view, *beside, *again;
+	uint64_t guest, other;
+
+	resident_open(&resident);
+	if (!resident.maps)
+		skip();
+	assert_int_equal(guest_memory_add(&memory, &mem, 0, MIB(32), GUEST_MEMORY_SHARED, why, sizeof(why)), 0);
+	ram = mem_hva(&mem, 0, MIB(32));
+	assert_true(resident_measure(&resident, &mem));
+	guest = resident.guest_kib;
+	other = resident.other_kib;
+	view = mremap(ram, 0, MIB(32), MREMAP_MAYMOVE);
+	assert_ptr_not_equal(view, MAP_FAILED);
+	beside = mmap(NULL, MIB(16), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(beside, MAP_FAILED);
+	again = mremap(beside, 0, MIB(16), MREMAP_MAYMOVE);
+	assert_ptr_not_equal(again, MAP_FAILED);
+	memset(ram, 1, MIB(8));
+	memset(view, 1, MIB(8));
+	memset(beside, 1, MIB(16));
+	memset(again, 1, MIB(16));
+	assert_true(resident_measure(&resident, &mem));
+	assert_in_range(resident.guest_kib - guest, 8 * 1024, 10 * 1024);
+	assert_in_range(resident.other_kib - other, 16 * 1024, 18 * 1024);
+	munmap(view, MIB(32));
+	munmap(beside, MIB(16));
+	munmap(again, MIB(16));
+	guest_memory_destroy(&memory);
+	resident_close(&resident);
+	assert_false(resident_measure(&resident, &mem));
+}
+
 /* ---- threads ---- */
 
 static struct {
@@ -212,6 +254,8 @@ static void test_threads_run_and_join(void **state)
 	assert_int_equal(seen.runs + seen.entered, 0);
 	threads_run(threads);
 	assert_int_equal(loop_run(loop), 0);
+	threads_wait(threads);
+	assert_int_equal(seen.destroys, 0);
 	threads_join(threads);
 	assert_int_equal(vm->stop_reason, VM_STOP_POWEROFF);
 	assert_int_equal(seen.destroys, 4);
@@ -296,6 +340,7 @@ int main(void)
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_shared_memory),
 		cmocka_unit_test(test_image_file),
+		cmocka_unit_test(test_resident),
 		cmocka_unit_test(test_threads_run_and_join),
 		cmocka_unit_test(test_threads_that_fail),
 		cmocka_unit_test(test_signals),

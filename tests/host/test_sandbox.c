@@ -27,7 +27,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -215,15 +214,17 @@ static void do_discard(int arg)
 		_exit(2);
 }
 
-/* What --stats asks for at the end. */
+/* What --stats asks for at the end, of a file that was opened before. */
+static FILE *maps;
+
 static void do_statistics(int arg)
 {
-	unsigned char present;
-	struct rusage usage;
+	char line[256];
 
-	if (getrusage(RUSAGE_SELF, &usage) < 0)
+	if (!fgets(line, sizeof(line), maps))
 		_exit(2);
-	if (mincore((void *)((uintptr_t)&do_statistics & PAGE_MASK), 1, &present) < 0)
+	rewind(maps);
+	if (!fgets(line, sizeof(line), maps))
 		_exit(3);
 	fprintf(stdout, "%s", "");
 }
@@ -252,7 +253,10 @@ static void test_what_some_may(void **state)
 	}
 	expect_stopped(SANDBOX_IO, false, do_internet_socket, 0, "socket");
 	expect_passed(SANDBOX_IO, false, do_epoll, 0);
+	maps = fopen("/proc/self/smaps", "re");
+	assert_non_null(maps);
 	expect_passed(SANDBOX_IO, false, do_statistics, 0);
+	fclose(maps);
 }
 
 /* ---- what everybody must be able to ---- */

@@ -499,6 +499,9 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 	r = loop_run(launch->loop);
 	if (r)
 		vm_stop(launch->vm, VM_STOP_HOST_ERROR, 0);
+	threads_wait(launch->threads);
+	if (launch->config->stats)
+		stats_end(stats, launch->vm);
 	threads_join(launch->threads);
 	launch->threads = NULL;
 	drain_output(launch);

@@ -100,9 +100,7 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"fcntl", ROLE_IO, EQUALS(1, F_SETFL)},
 	{"accept4", ROLE_IO}, /* unix=P; only sockets that listen already */
 
-	/* --stats (resident memory), and what the C library does at exit() and for lazily made things that it can do without. */
-	{"getrusage", ROLE_IO},
-	{"mincore", ROLE_IO},
+	/* What the C library does at exit() and for lazily made things that it can do without. */
 	{"rt_sigaction", ROLE_IO},
 	{"open", ROLE_IO, FAILS(EACCES)},
 	{"access", ROLE_IO, FAILS(EACCES)},

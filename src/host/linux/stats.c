@@ -5,10 +5,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-
-#define PIECE_PAGES 4096
 
 static bool same_name(const char *a, const char *b)
 {
@@ -38,6 +34,7 @@ static void add(struct stats_sink *sink, const struct stat *stat)
 void stats_collect(struct stats *stats, struct vm *vm)
 {
 	*stats = (struct stats){.sink.add = add};
+	resident_open(&stats->resident);
 	vm->stats = &stats->sink;
 }
 
@@ -45,6 +42,12 @@ void stats_begin(struct stats *stats, const struct vm *vm, uint64_t start_ns)
 {
 	stats->start_ns = start_ns;
 	stats->run_ns = platform_clock_ns();
+}
+
+void stats_end(struct stats *stats, const struct vm *vm)
+{
+	(void)resident_measure(&stats->resident, &vm->mem);
+	resident_close(&stats->resident);
 }
 
 /* ---- the engine's figures ---- */
@@ -118,28 +121,6 @@ static void print_figures(struct stats *stats, FILE *out)
 	free(group);
 }
 
-/* KiB of guest memory that the host has given pages for. */
-static uint64_t guest_resident_kib(struct vm *vm)
-{
-	static const size_t step = (size_t)PIECE_PAGES * PAGE_SIZE;
-	unsigned char present[PIECE_PAGES];
-	uint64_t pages = 0;
-
-	for (unsigned i = 0; i < vm->mem.count; i++) {
-		const struct mem_slot *slot = &vm->mem.slots[i];
-
-		for (uint64_t at = 0; at < slot->size; at += step) {
-			size_t len = slot->size - at < step ? (size_t)(slot->size - at) : step;
-
-			if (mincore(slot->hva + at, len, present) < 0)
-				continue;
-			for (size_t page = 0; page < len / PAGE_SIZE; page++)
-				pages += present[page] & 1;
-		}
-	}
-	return pages * (PAGE_SIZE / 1024);
-}
-
 static void print_times(const struct stats *stats, const struct vm *vm, FILE *out)
 {
 	uint64_t first = UINT64_MAX, serial = atomic_load(&vm->first_serial_ns);
@@ -172,8 +153,7 @@ static void print_exits(const struct vm *vm, FILE *out)
 void stats_print(struct stats *stats, struct vm *vm, FILE *out)
 {
 	const double seconds = (double)(platform_clock_ns() - stats->run_ns) / 1e9;
-	uint64_t instructions = 0, guest_kib = guest_resident_kib(vm);
-	struct rusage usage = {0};
+	uint64_t instructions = 0;
 
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		instructions += vm->vcpus[i]->stats.instructions;
@@ -185,10 +165,10 @@ void stats_print(struct stats *stats, struct vm *vm, FILE *out)
 	}
 	print_exits(vm, out);
 	print_figures(stats, out);
-	if (getrusage(RUSAGE_SELF, &usage) == 0) {
-		fprintf(out, "resident memory: %ld KiB\n", usage.ru_maxrss);
-		fprintf(out, "resident beside guest memory: %lld KiB\n",
-			(long long)usage.ru_maxrss - (long long)guest_kib);
+	if (stats->resident.known) {
+		fprintf(out, "resident memory: %llu KiB\n",
+			(unsigned long long)(stats->resident.guest_kib + stats->resident.other_kib));
+		fprintf(out, "resident beside guest memory: %llu KiB\n", (unsigned long long)stats->resident.other_kib);
 	}
 	print_times(stats, vm, out);
 }

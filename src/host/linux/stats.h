@@ -1,9 +1,10 @@
 /* `--stats`: what a run cost.
  *
  * Example:
- *     stats_collect(&stats, vm);             // before the vcpus are made, if somebody wants figures
+ *     stats_collect(&stats, vm);             // before the sandbox closes and the vcpus are made, if somebody wants figures
  *     stats_begin(&stats, vm, start_ns);
  *     ...
+ *     stats_end(&stats, vm);                 // while the vcpus are still there
  *     stats_print(&stats, vm, stderr);
  */
 #ifndef HOST_LINUX_STATS_H
@@ -11,6 +12,7 @@
 
 #include "base/lock.h"
 #include "core/stats.h"
+#include "host/linux/resident.h"
 #include <stdio.h>
 
 struct vm;
@@ -23,6 +25,7 @@ struct stats {
 	struct lock lock;
 	struct stat figures[STATS_MAX];
 	unsigned count;
+	struct resident resident;
 	uint64_t start_ns;  /* the process began */
 	uint64_t run_ns;    /* the guest began */
 };
@@ -30,6 +33,8 @@ struct stats {
 /* The engine's figures are to come here: vm->stats. */
 void stats_collect(struct stats *stats, struct vm *vm);
 void stats_begin(struct stats *stats, const struct vm *vm, uint64_t start_ns);
+/* The guest has ended, the vcpus are not yet destroyed: how much memory they have. */
+void stats_end(struct stats *stats, const struct vm *vm);
 /* After the vcpu threads have ended, while the guest's memory is still there. One `name: value` a line. */
 void stats_print(struct stats *stats, struct vm *vm, FILE *out);
 

@@ -3,7 +3,8 @@
  * Example: `r = threads_create(vm, NULL, NULL, &threads, why, sizeof(why)); threads_run(threads);`
  *
  * A gate of one word holds the threads back after vcpu_init: CLOSED, then OPEN for the guest to start, or
- * ABANDONED when some other vcpu could not be made.
+ * ABANDONED when some other vcpu could not be made. Once the guest has ended it holds them back before vcpu_destroy, until
+ * it is LEFT.
  */
 #include "host/linux/threads.h"
 #include "base/fmt.h"
@@ -18,7 +19,7 @@
 
 #define STACK_SIZE MIB(1)
 
-enum { GATE_CLOSED, GATE_OPEN, GATE_ABANDONED };
+enum { GATE_CLOSED, GATE_OPEN, GATE_ABANDONED, GATE_LEFT };
 
 struct vcpu_thread {
 	struct vcpu_threads *all;
@@ -34,6 +35,7 @@ struct vcpu_threads {
 	void *enter_ctx;
 	_Atomic uint32_t gate;
 	_Atomic uint32_t initialised; /* threads that are past vcpu_init */
+	_Atomic uint32_t ended;       /* threads that are past vcpu_loop and have reported */
 	unsigned count;               /* threads that were started */
 	struct vcpu_thread threads[];
 };
@@ -72,6 +74,10 @@ static void *vcpu_main(void *arg)
 		thread->vcpu->stats.instructions = engine->instructions(thread->vcpu);
 	if (engine->report && all->vm->stats)
 		engine->report(thread->vcpu, all->vm->stats);
+	atomic_fetch_add(&all->ended, 1);
+	platform_wake(&all->ended, true);
+	while (atomic_load(&all->gate) == GATE_OPEN)
+		platform_wait(&all->gate, GATE_OPEN, UINT64_MAX);
 	engine->vcpu_destroy(thread->vcpu);
 	return NULL;
 }
@@ -163,12 +169,19 @@ void threads_run(struct vcpu_threads *threads)
 	open_gate(threads, GATE_OPEN);
 }
 
+void threads_wait(struct vcpu_threads *threads)
+{
+	uint32_t ended;
+
+	while ((ended = atomic_load(&threads->ended)) < threads->count)
+		platform_wait(&threads->ended, ended, UINT64_MAX);
+}
+
 void threads_join(struct vcpu_threads *threads)
 {
 	if (!threads)
 		return;
-	if (atomic_load(&threads->gate) == GATE_CLOSED)
-		open_gate(threads, GATE_ABANDONED);
+	open_gate(threads, atomic_load(&threads->gate) == GATE_CLOSED ? GATE_ABANDONED : GATE_LEFT);
 	for (unsigned i = 0; i < threads->count; i++)
 		pthread_join(threads->threads[i].handle, NULL);
 	free(threads);

@@ -5,6 +5,7 @@
  *     ... the sandbox closes behind the main thread ...
  *     threads_run(threads);                                                 // the first guest instruction
  *     r = loop_run(loop);                                                   // until the VM stops
+ *     threads_wait(threads);                                                // each vcpu has ended, its engine's state is still there
  *     threads_join(threads);                                                // each vcpu_destroy is done
  */
 #ifndef HOST_LINUX_THREADS_H
@@ -26,6 +27,9 @@ int threads_create(struct vm *vm, int (*enter)(void *ctx), void *enter_ctx, stru
 
 /* Lets them go. */
 void threads_run(struct vcpu_threads *threads);
+
+/* Behind threads_run(): waits until all vcpus have left their loops and reported. */
+void threads_wait(struct vcpu_threads *threads);
 
 /* Waits until all vcpus have left their loops (vm_stop() was called, or threads_run() never was), ends the
  * threads and frees. NULL is allowed. */
