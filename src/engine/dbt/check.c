@@ -41,7 +41,19 @@ struct snapshot {
 	unsigned fpu; /* which of dbt_check.fpu: most instructions leave it as it is */
 };
 
+/* An instruction of a translation, decoded. */
+struct decoded {
+	const uint8_t *at; /* in tb->bytes */
+	uint8_t bytes[15];
+	int8_t length;
+	bool integer;   /* it does not touch floating-point or vector registers */
+	bool not_twice;
+	struct x86_insn insn;
+};
+#define DECODED_BITS 14
+
 struct dbt_check {
+	struct decoded decoded[1u << DECODED_BITS];
 	struct snapshot snapshots[TB_MAX_INSNS + 1];
 	unsigned count;
 	struct x86_fpu fpu[TB_MAX_INSNS + 1];
@@ -49,6 +61,7 @@ struct dbt_check {
 	bool cut; /* the interpreter stopped before an instruction that translated code may execute */
 	struct store stores[STORES_MAX];
 	unsigned store_count, insn;
+	uint64_t stored; /* lines_of() of all stores */
 	const struct tb *tb;
 	/* Where both begin. */
 	struct x86_state s;
@@ -76,12 +89,25 @@ void dbt_check_exit(struct dbt *d)
 
 /* ---- memory as the interpreter sees it ---- */
 
+/* Sixteen bytes are a bit, in a word that soon wraps: whether two ranges may overlap. len <= STORE_MAX. */
+static uint64_t lines_of(const uint8_t *hva, unsigned len)
+{
+	uint64_t first = (uintptr_t)hva >> 4, last = ((uintptr_t)hva + len - 1) >> 4;
+	uint64_t lines = 0;
+
+	for (uint64_t i = first; i <= last; i++)
+		lines |= 1ull << (i & 63);
+	return lines;
+}
+
 static void overlay_load(struct cpu *cpu, const uint8_t *hva, uint8_t *buf, unsigned len)
 {
 	const struct dbt_check *c = dbt_of(cpu)->check;
 
 	if (!hva)
 		cpu_restart(cpu);
+	if (len <= STORE_MAX && !(lines_of(hva, len) & c->stored))
+		return;
 	for (unsigned i = 0; i < c->store_count; i++) {
 		const struct store *store = &c->stores[i];
 
@@ -107,6 +133,7 @@ static void overlay_store(struct cpu *cpu, uint8_t *hva, gpa_t gpa, const uint8_
 	*store = (struct store){.hva = hva, .gpa = gpa, .len = (uint16_t)len, .insn = (uint16_t)c->insn};
 	memcpy(store->old, hva, len);
 	memcpy(store->new, buf, len);
+	c->stored |= lines_of(hva, len);
 }
 
 static const struct cpu_overlay overlay = {.load = overlay_load, .store = overlay_store};
@@ -136,7 +163,28 @@ static bool not_twice(const struct x86_insn *insn)
 	}
 }
 
-static void snapshot(struct dbt *d, uint32_t undefined)
+/* Instruction number i of the block; NULL: none. */
+static const struct decoded *decode(struct dbt *d, const struct tb *tb, unsigned i)
+{
+	const uint8_t *at = tb->bytes + tb->insns[i].guest;
+	struct decoded *entry = &d->check->decoded[(uintptr_t)at * 0x9e3779b97f4a7c15ull >> (64 - DECODED_BITS)];
+	size_t available = tb->length - tb->insns[i].guest;
+
+	if (entry->at == at && (size_t)entry->length <= available && !memcmp(entry->bytes, at, (size_t)entry->length))
+		return entry;
+	entry->at = NULL;
+	entry->length = (int8_t)x86_decode(&entry->insn, at, available, X86_MODE_64);
+	if (entry->length <= 0)
+		return NULL;
+	memcpy(entry->bytes, at, (size_t)entry->length);
+	entry->at = at;
+	entry->integer = entry->insn.map == 0 && !(entry->insn.prefixes & X86_PFX_VEX) &&
+			 !(entry->insn.opcode >= 0xd8 && entry->insn.opcode <= 0xdf);
+	entry->not_twice = not_twice(&entry->insn);
+	return entry;
+}
+
+static void snapshot(struct dbt *d, uint32_t undefined, bool same_fpu)
 {
 	const struct x86_state *s = &d->cpu.s;
 	struct dbt_check *c = d->check;
@@ -147,7 +195,7 @@ static void snapshot(struct dbt *d, uint32_t undefined)
 	to->rflags = s->rflags;
 	to->kernel_gs_base = s->kernel_gs_base;
 	memcpy(to->seg, s->seg, sizeof(to->seg));
-	if (!c->fpu_count || memcmp(&c->fpu[c->fpu_count - 1], &s->fpu, sizeof(s->fpu)))
+	if (!same_fpu && (!c->fpu_count || memcmp(&c->fpu[c->fpu_count - 1], &s->fpu, sizeof(s->fpu))))
 		c->fpu[c->fpu_count++] = s->fpu;
 	to->fpu = c->fpu_count - 1;
 	to->flags = lf_get(&d->cpu.lf);
@@ -174,9 +222,10 @@ static bool is_string(unsigned op)
 	return op == X86_MOVS || op == X86_STOS || op == X86_LODS || op == X86_CMPS || op == X86_SCAS;
 }
 
-/* Executes the instruction at rip to its end. It may leave by longjmp. */
-static bool execute(struct cpu *cpu, bool repeats)
+/* Executes the instruction at rip (NULL: which is yet to be decoded) to its end. It may leave by longjmp. */
+static bool execute(struct cpu *cpu, const struct decoded *decoded)
 {
+	bool repeats = decoded && is_string(decoded->insn.op);
 	uint64_t rip = cpu->s.rip;
 
 	for (unsigned i = 0; i < REPEATS_MAX; i++) {
@@ -184,7 +233,7 @@ static bool execute(struct cpu *cpu, bool repeats)
 		cpu->data_tlb = TLB_CHECKED;
 		cpu->s.rflags &= ~(uint64_t)X86_FLAG_RF;
 		cpu->replay_count = cpu->replay_pos = 0;
-		fast_run_once(cpu, block_find(cpu, rip, true));
+		fast_run_once(cpu, decoded ? block_of(cpu, &decoded->insn, decoded->length) : block_find(cpu, rip, true));
 		if (cpu->s.rip != rip || !repeats)
 			return true;
 	}
@@ -199,21 +248,23 @@ static void interpret(struct dbt *d, const struct tb *tb)
 
 	c->tb = tb;
 	c->count = c->store_count = c->fpu_count = 0;
+	c->stored = 0;
 	c->cut = false;
-	snapshot(d, 0);
+	snapshot(d, 0, false);
 	for (volatile unsigned i = 0; i < tb->count; i++) {
 		const struct tb_insn *info = &tb->insns[i];
+		const struct decoded *decoded;
 		struct x86_op_flags flags;
-		struct x86_insn insn;
 
 		if (info->flags & TB_INSN_STEP)
 			return;
 		c->insn = i;
 		c->cut = true;
-		if (x86_decode(&insn, tb->bytes + info->guest, tb->length - info->guest, cpu->mode) <= 0 || not_twice(&insn))
+		decoded = decode(d, tb, i);
+		if (!decoded || decoded->not_twice)
 			return;
-		flags = x86_op_flags(insn.op);
-		if (flags_read(&insn) & undefined)
+		flags = x86_op_flags(decoded->insn.op);
+		if (flags_read(&decoded->insn) & undefined)
 			return;
 		cpu->leave = LEAVE_NONE;
 		if (setjmp(cpu->jump)) {
@@ -221,14 +272,17 @@ static void interpret(struct dbt *d, const struct tb *tb)
 			c->cut = cpu->leave != LEAVE_EXCEPTION || (cpu->event.vector == X86_EXC_PF && c->store_count);
 			return;
 		}
-		for (volatile unsigned n = info->flags & TB_INSN_FOLDED ? TB_FOLDED_INSNS : 1; n > 0; n--) {
-			if (!execute(cpu, is_string(insn.op)))
+		if (!execute(cpu, decoded))
+			return;
+		/* What is folded into it lies elsewhere. */
+		for (volatile unsigned n = info->flags & TB_INSN_FOLDED ? TB_FOLDED_INSNS - 1 : 0; n > 0; n--) {
+			if (!execute(cpu, NULL))
 				return;
 		}
 		c->cut = false;
 		undefined = (undefined & ~flags.written) | flags.undefined;
-		snapshot(d, undefined);
-		if (insn.op == X86_CALL || i + 1 == tb->count || cpu->s.rip != tb->rip + tb->insns[i + 1].guest)
+		snapshot(d, undefined, decoded->integer);
+		if (decoded->insn.op == X86_CALL || i + 1 == tb->count || cpu->s.rip != tb->rip + tb->insns[i + 1].guest)
 			return;
 	}
 }
@@ -310,20 +364,19 @@ static uint64_t advance_rep(struct dbt *d, unsigned n, struct snapshot *to)
 	const struct tb *tb = d->check->tb;
 	const struct x86_state *s = &d->cpu.s;
 	uint64_t done = to->gpr[X86_RCX] - s->gpr[X86_RCX];
-	const struct tb_insn *info;
-	struct x86_insn insn;
+	const struct decoded *decoded;
 
-	if (n >= tb->count || d->exit_reason == DBT_EXIT_X87)
+	if (n >= tb->count || !(tb->insns[n].flags & TB_INSN_REP) || done > to->gpr[X86_RCX] ||
+	    d->exit_reason == DBT_EXIT_X87)
 		return 0;
-	info = &tb->insns[n];
-	if (!(info->flags & TB_INSN_REP) || done > to->gpr[X86_RCX] ||
-	    x86_decode(&insn, tb->bytes + info->guest, tb->length - info->guest, X86_MODE_64) <= 0)
+	decoded = decode(d, tb, n);
+	if (!decoded)
 		return 0;
 	to->gpr[X86_RCX] -= done;
-	to->gpr[X86_RDI] += done * insn.opsize;
-	if (insn.op == X86_MOVS)
-		to->gpr[X86_RSI] += done * insn.opsize;
-	return done * insn.opsize;
+	to->gpr[X86_RDI] += done * decoded->insn.opsize;
+	if (decoded->insn.op == X86_MOVS)
+		to->gpr[X86_RSI] += done * decoded->insn.opsize;
+	return done * decoded->insn.opsize;
 }
 
 /* How many of the interpreter's stores come before its instruction number n and, in that, before `bytes` are stored. */

@@ -146,6 +146,18 @@ static struct block *block_single(struct cpu *cpu, uint64_t rip, gva_t gva)
 	return block;
 }
 
+struct block *block_of(struct cpu *cpu, const struct x86_insn *insn, int length)
+{
+	struct block *block = cpu->scratch;
+	struct x86_insn copy = *insn;
+
+	make_uop(cpu, &block->uops[0], &copy, length, 0, (struct x86_insn *)&block->uops[2]);
+	end_uop(&block->uops[1], (unsigned)length);
+	block->length = (uint16_t)length;
+	block->count = 1;
+	return block;
+}
+
 static void block_insert(struct cpu *cpu, struct block *block)
 {
 	unsigned hash = hash_of(block->gpa, block->key);

@@ -322,6 +322,8 @@ uint64_t cpu_stack_mask(const struct cpu *cpu);
 
 /* ---- blocks (block.c, fast.c) ---- */
 struct block *block_find(struct cpu *cpu, uint64_t rip, bool single);
+/* One instruction that was fetched and decoded before; good until the next. */
+struct block *block_of(struct cpu *cpu, const struct x86_insn *insn, int length);
 void block_cache_flush(struct cpu *cpu);
 /* Executes blocks until a request, a step or an exit; returns normally at a block boundary. */
 void fast_run(struct cpu *cpu);

@@ -551,8 +551,12 @@ void cpu_store_linear(struct cpu *cpu, gva_t gva, const void *buf, unsigned len,
 	}
 	struct span second = translate(cpu, next_page(cpu, gva), true, index);
 
+	/* A device may want the instruction to begin again: what it loads must not have been stored to by then. */
+	if (!second.hva)
+		store_span(cpu, &second, (const uint8_t *)buf + part, len - part);
 	store_span(cpu, &first, buf, part);
-	store_span(cpu, &second, (const uint8_t *)buf + part, len - part);
+	if (second.hva)
+		store_span(cpu, &second, (const uint8_t *)buf + part, len - part);
 }
 
 void cpu_probe_linear(struct cpu *cpu, gva_t gva, unsigned len, enum tlb_index index, unsigned seg)
