@@ -383,7 +383,7 @@ struct tb *dbt_tb_get(struct dbt *d)
 
 	if (!page || !find_second(d, rip, page, &second_gpa, &second))
 		return NULL;
-	tb = tb_find(d, rip, gpa, cpu->key, page, second_gpa, &stale);
+	tb = tb_find(d, rip, gpa, dbt_key(d), page, second_gpa, &stale);
 	if (tb)
 		return tb;
 	if (!room_for_block(d)) {
@@ -549,7 +549,7 @@ void dbt_link_resolve(struct dbt *d, uint32_t link, struct tb *tb)
 		return;
 	/* What was written over a stale block stays; and the page is the block's own. */
 	from = dbt_tb_find_host(d, d->code_run + d->links[link].jump);
-	if (!from || from->state != TB_LIVE || from->gpa >> PAGE_SHIFT != tb->gpa >> PAGE_SHIFT || from->key != tb->key)
+	if (!from || from->state != TB_LIVE || from->gpa >> PAGE_SHIFT != tb->gpa >> PAGE_SHIFT || (from->key & ~DBT_KEY_RF) != tb->key)
 		return;
 	if (tb->second)
 		target = slot_stub(d, tb);

@@ -53,6 +53,10 @@ struct tb_insn {
 #define TB_INSN_FOLDED  32u /* a retpoline: CALL, MOV and RET as one */
 #define TB_FOLDED_INSNS 3
 
+/* A bit of a block's key besides those of struct cpu: its one instruction is entered with RF set, which is how IRET returns from
+ * a fault. Nothing can be seen of RF but in the frame of an interrupt that comes before that instruction. */
+#define DBT_KEY_RF 32u
+
 /* Host bytes at a block's start that a redirection may replace. */
 #define TB_REDIRECT 16
 
@@ -228,6 +232,7 @@ struct dbt {
 	struct dbt_stats stats;
 	struct dbt_clock clock;
 	struct dbt_check *check; /* NULL without --check */
+	bool rf;        /* RF is set before the instruction at rip; translated code has it cleared in cpu.s.rflags */
 	bool measuring; /* --stats: the clock runs */
 	int thread_id;
 	void *signal_stack;
@@ -252,6 +257,11 @@ void dbt_page_suspend(struct dbt *d, gpa_t gpa);
 /* A write to a page of code: has it been code and data in turn too often to suspend it for every write? */
 bool dbt_page_stays_code(struct dbt *d, gpa_t gpa);
 void dbt_page_drop_range(struct dbt *d, gpa_t gpa, unsigned len);
+/* The key of the block at rip. */
+static inline uint32_t dbt_key(const struct dbt *d)
+{
+	return d->cpu.key | (d->rf ? DBT_KEY_RF : 0);
+}
 void *dbt_meta_alloc(struct dbt *d, size_t size); /* NULL: the arena is full */
 static inline uint8_t *tb_entry(const struct dbt *d, const struct tb *tb)
 {

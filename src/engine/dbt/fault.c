@@ -374,6 +374,7 @@ static void stop_at_boundary(struct dbt *d, ucontext_t *context)
 	if (tb && rep_registers(d, context, tb, insn, at))
 		at = insn->host;
 	if (tb && at <= insn->commit && !(insn->flags & TB_INSN_SHADOW)) {
+		d->rf = d->rf && (tb->key & DBT_KEY_RF);
 		leave_for(d, context, tb, insn, d->exit_kick);
 		return;
 	}

@@ -10,6 +10,7 @@
 bool dbt_helped(const struct x86_insn *insn)
 {
 	switch (insn->op) {
+	case X86_MOV: case X86_MOVZX: /* to and from devices */
 	case X86_IRET:
 	case X86_MOV_CR: case X86_CLTS: case X86_LMSW: case X86_MOV_DR:
 	case X86_MOV_SEG: case X86_WRFSBASE: case X86_WRGSBASE: case X86_RDPID:
@@ -47,6 +48,6 @@ bool dbt_help(struct dbt *d, uint32_t number)
 	if (!cpu->jumped)
 		cpu->s.rip += insn->length;
 	cpu->smc = false;
-	cpu->instructions++;
-	return !cpu->step && cpu->shadow_rip == ~0ull;
+	/* RF alone, as it comes with IRET, is not for the loop. */
+	return !(cpu->s.rflags & X86_FLAG_TF) && cpu->data_tlb == cpu->rights && cpu->shadow_rip == ~0ull;
 }

@@ -17,13 +17,13 @@
 uint64_t dbt_assumptions(const struct cpu *cpu)
 {
 	const struct x86_state *s = &cpu->s;
-	uint64_t value = s->cr0 & (X86_CR0_TS | X86_CR0_EM | X86_CR0_MP | X86_CR0_WP | X86_CR0_AM);
+	uint64_t value = s->cr0 & (X86_CR0_TS | X86_CR0_EM);
 
-	value = value * 31 + (s->cr4 & ~(uint64_t)X86_CR4_PGE);
-	value = value * 31 + s->efer;
+	value = value * 31 + (s->cr4 & (X86_CR4_OSFXSR | X86_CR4_OSXSAVE | X86_CR4_SMAP | X86_CR4_FSGSBASE | X86_CR4_PKE));
+	value = value * 31 + (s->efer & X86_EFER_SCE);
 	value = value * 31 + s->star;
 	value = value * 31 + s->fmask;
-	value = value * 31 + s->xcr0;
+	value = value * 31 + (s->xcr0 & 6);
 	return value;
 }
 
@@ -55,7 +55,7 @@ static bool lower_cli(struct tr *tr)
 static bool lower_sti(struct tr *tr)
 {
 	/* The next instruction must be of this block: no interrupt comes before it. */
-	if (tr->user || (tr->next & ~PAGE_MASK) == 0 || tr->count >= TB_MAX_INSNS - 2)
+	if (tr->user || tr->d->rf || (tr->next & ~PAGE_MASK) == 0 || tr->count >= TB_MAX_INSNS - 2)
 		return false;
 	load_byte(tr, HOST_T, FIELD(cpu.irq_blocked));
 	tr_step_unless_t_zero(tr);

@@ -6,9 +6,9 @@
 #include "engine/interp/x86_64/lazy.h"
 #include <stdatomic.h>
 
-/* What translated code takes for granted; all else is interpreted until it holds again. */
+/* What translated code takes for granted (and that RF is clear, which run() sees to); all else is interpreted until it holds again. */
 #define FLAGS_NOT_TRANSLATED                                                                       \
-	(X86_FLAG_TF | X86_FLAG_RF | X86_FLAG_VM | X86_FLAG_NT | X86_FLAG_IOPL | X86_FLAG_ID | X86_FLAG_VIF | X86_FLAG_VIP)
+	(X86_FLAG_TF | X86_FLAG_VM | X86_FLAG_NT | X86_FLAG_IOPL | X86_FLAG_ID | X86_FLAG_VIF | X86_FLAG_VIP)
 
 static bool translatable(const struct cpu *cpu)
 {
@@ -86,6 +86,8 @@ static void enter(struct dbt *d, struct tb *tb)
 
 	d->jump_to = tb ? (uintptr_t)tb_entry(d, tb) : (uintptr_t)d->enter_rip;
 	flags_to_host(d);
+	cpu->s.rflags &= ~(uint64_t)X86_FLAG_RF;
+	cpu->step = false;
 	dbt_time(d, DBT_TIME_TRANSLATED);
 	((void (*)(void))(uintptr_t)d->enter)();
 	dbt_time(d, DBT_TIME_C);
@@ -144,7 +146,8 @@ static bool run(struct dbt *d)
 			dbt_code_flush(d);
 			d->assumptions = dbt_assumptions(cpu);
 		}
-		if (reason == DBT_EXIT_HELP) {
+		d->rf = cpu->s.rflags & X86_FLAG_RF;
+		if (reason == DBT_EXIT_HELP && !d->rf) {
 			run_block(d, NULL);
 			goto left;
 		}
@@ -162,6 +165,9 @@ static bool run(struct dbt *d)
 		else
 			run_block(d, tb);
 left:
+		/* Not even the first instruction has been executed. */
+		if (d->rf && d->exit_reason == DBT_EXIT_KICK)
+			cpu->s.rflags |= X86_FLAG_RF;
 		reason = d->exit_reason;
 		arg = d->exit_arg;
 		switch (reason) {
@@ -178,6 +184,7 @@ left:
 				return false;
 			break;
 		case DBT_EXIT_KICK:
+			cpu->step = d->rf;
 			return false;
 		case DBT_EXIT_X87:
 			dbt_x87_load(d);

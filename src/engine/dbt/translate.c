@@ -65,7 +65,8 @@ static bool allowed(struct tr *tr)
 
 	if (!tr->cpu->cpuid->features[insn->feature])
 		return false;
-	if (is_x87(insn) && !x87_works(tr->cpu))
+	/* What is entered with RF must not leave before it has begun, but for C to execute it. */
+	if (is_x87(insn) && (!x87_works(tr->cpu) || tr->d->rf))
 		return false;
 	if (is_vector(insn) && has_vector_operand(insn) &&
 	    !vectors_work(tr->cpu, insn->prefixes & X86_PFX_VEX))
@@ -123,6 +124,7 @@ static void one_instruction(struct tr *tr)
 	int32_t u_disp = tr->u_disp;
 	unsigned exits = tr->exit_count;
 	enum dbt_site site = dbt_site_kind(tr->d, (tr->gpa & PAGE_MASK) | (tr->at & ~PAGE_MASK));
+	bool helped;
 
 	tr->failed = false;
 	tr->check_crossing = site == SITE_CROSSES;
@@ -139,13 +141,15 @@ static void one_instruction(struct tr *tr)
 			return;
 		}
 	}
+	helped = site == SITE_STEP && allowed(tr) && (tr->insn.op == X86_MOV || tr->insn.op == X86_MOVZX);
 	tr->e = before;
 	tr->exit_count = exits;
 	tr->u_base = u_base;
 	tr->u_disp = u_disp;
 	tr->info->flags = 0;
 	tr->ended = tr->shadow = false;
-	tr_step(tr);
+	if (!helped || !tr_help(tr))
+		tr_step(tr);
 }
 
 static void patch_rel32(struct tr *tr, uint8_t *displacement, const uint8_t *target_write)
@@ -217,7 +221,7 @@ static struct tb *make_tb(struct tr *tr)
 	*tb = (struct tb){
 		.rip = tr->rip,
 		.gpa = tr->gpa,
-		.key = tr->cpu->key,
+		.key = dbt_key(d),
 		.length = (uint16_t)length,
 		.count = (uint16_t)tr->count,
 		.host = (uint32_t)(tr->start - d->code_write),
@@ -251,7 +255,7 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 
 	while (!tr.ended) {
 		/* The block's one page is what its code depends on. */
-		if (tr.count && (tr.at >> PAGE_SHIFT != rip >> PAGE_SHIFT || tr.count == TB_MAX_INSNS - 1 ||
+		if (tr.count && (d->rf || tr.at >> PAGE_SHIFT != rip >> PAGE_SHIFT || tr.count == TB_MAX_INSNS - 1 ||
 				 tr.exit_count > TB_MAX_EXITS - 4 || tr.e.at - tr.start > TB_MAX_HOST / 2)) {
 			end_with_jump(&tr, tr.at);
 			break;
