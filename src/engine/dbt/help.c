@@ -10,7 +10,8 @@
 bool dbt_helped(const struct x86_insn *insn)
 {
 	switch (insn->op) {
-	case X86_MOV: case X86_MOVZX: /* to and from devices */
+	/* to and from devices, across pages, or AH to BH with memory */
+	case X86_MOV: case X86_MOVZX: case X86_XOR: case X86_OR: case X86_AND: case X86_ADD: case X86_CMP: case X86_TEST:
 	case X86_IRET:
 	case X86_MOV_CR: case X86_CLTS: case X86_LMSW: case X86_MOV_DR:
 	case X86_MOV_SEG: case X86_WRFSBASE: case X86_WRGSBASE: case X86_RDPID:

@@ -152,10 +152,11 @@ static struct host_mem simple(struct tr *tr, unsigned base, int32_t disp, unsign
 	return (struct host_mem){.base = host, .index = HOST_U, .scale = 1, .disp = disp};
 }
 
-/* Leaves to the interpreter if the access crosses a page, without a fault and without touching the flags. */
+/* Leaves to C if the access crosses a page, without a fault and without touching the flags. */
 static void check_crossing(struct tr *tr, const struct x86_mem *mem, unsigned size)
 {
 	struct emitter *e = &tr->e;
+	uint32_t number = ~0u;
 	uint8_t *same;
 
 	tr_address(tr, mem, HOST_U);
@@ -167,8 +168,12 @@ static void check_crossing(struct tr *tr, const struct x86_mem *mem, unsigned si
 	emit_not(e, HOST_U);
 	emit_lea(e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1, .disp = 1}, 8);
 	same = emit_jrcxz(e);
+	if (dbt_helped(&tr->insn))
+		number = dbt_help_new(tr->d, &tr->insn);
 	emit_mov_imm(e, HOST_U, tr->at);
-	emit_jmp(e, tr->d->exit_step);
+	if (number != ~0u)
+		emit_mov_imm(e, HOST_T, number);
+	emit_jmp(e, number != ~0u ? tr->d->exit_help : tr->d->exit_step);
 	emit_patch_short(e, same);
 	tr_forget_u(tr);
 }

@@ -141,7 +141,8 @@ static void one_instruction(struct tr *tr)
 			return;
 		}
 	}
-	helped = site == SITE_STEP && allowed(tr) && (tr->insn.op == X86_MOV || tr->insn.op == X86_MOVZX);
+	/* An access to a device, or more registers than there are for it. */
+	helped = allowed(tr);
 	tr->e = before;
 	tr->exit_count = exits;
 	tr->u_base = u_base;
