@@ -231,12 +231,143 @@ static void forwarded_ports_reach_the_guest(void **state)
 	stop(&f);
 }
 
+/* ---- a guest that is slow to take what the host sends, and has sent its own FIN long ago ---- */
+
+#define TCP_FIN 1u
+#define TCP_SYN 2u
+#define TCP_RST 4u
+#define TCP_ACK 16u
+#define SENT    30000u
+#define WINDOW  2000u
+
+static uint32_t get32(const uint8_t *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static void put32(uint8_t *at, uint32_t value)
+{
+	for (unsigned i = 0; i < 4; i++)
+		at[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+static bool is_tcp(const uint8_t *frame, size_t len)
+{
+	return len >= 54 && frame[12] == 8 && frame[13] == 0 && frame[23] == 6;
+}
+
+/* A segment without data in answer to the last frame that was wanted. */
+static void send_segment(struct fixture *f, unsigned flags, uint32_t seq, uint32_t ack)
+{
+	static const uint8_t pseudo[] = {0, 6, 0, 20};
+	uint8_t frame[54] = {0}, *ip = frame + 14, *tcp = ip + 20;
+	uint32_t sum = 0;
+	uint16_t header;
+
+	memcpy(frame, f->frame + 6, 6);
+	memcpy(frame + 6, f->backend->mac, 6);
+	frame[12] = 8;
+	memcpy(ip, (const uint8_t[]){0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6}, 10);
+	memcpy(ip + 12, f->frame + 30, 4);
+	memcpy(ip + 16, f->frame + 26, 4);
+	header = ip_checksum(ip);
+	ip[10] = (uint8_t)(header >> 8);
+	ip[11] = (uint8_t)header;
+	memcpy(tcp, f->frame + 36, 2);
+	memcpy(tcp + 2, f->frame + 34, 2);
+	put32(tcp + 4, seq);
+	put32(tcp + 8, ack);
+	tcp[12] = 5 << 4;
+	tcp[13] = (uint8_t)flags;
+	tcp[14] = WINDOW >> 8;
+	tcp[15] = WINDOW & 255;
+	for (unsigned i = 0; i < 20; i += 2)
+		sum += (uint32_t)(tcp[i] << 8 | tcp[i + 1]);
+	for (unsigned i = 0; i < 8; i += 2)
+		sum += (uint32_t)(ip[12 + i] << 8 | ip[13 + i]);
+	for (unsigned i = 0; i < 4; i += 2)
+		sum += (uint32_t)(pseudo[i] << 8 | pseudo[i + 1]);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~((sum & 0xffff) + (sum >> 16));
+	tcp[16] = (uint8_t)(sum >> 8);
+	tcp[17] = (uint8_t)sum;
+	f->wanted = is_tcp;
+	f->len = 0;
+	send_frame(f, frame, sizeof(frame));
+}
+
+/* Acknowledges what comes until the end; returns its flags. `next` is the next byte. */
+static unsigned take_all(struct fixture *f, uint32_t next, uint32_t *bytes)
+{
+	for (*bytes = 0;;) {
+		const uint8_t *tcp = f->frame + 34;
+		uint32_t header, data;
+
+		if (f->len == 0)
+			wait_for(f, is_tcp);
+		header = tcp[12] >> 4;
+		data = (uint32_t)(f->frame[16] << 8 | f->frame[17]) - 20 - 4 * header;
+		if (tcp[13] & TCP_RST)
+			return tcp[13];
+		if (get32(tcp + 4) == next) {
+			*bytes += data;
+			next += data;
+			if (tcp[13] & TCP_FIN)
+				return tcp[13];
+		}
+		send_segment(f, TCP_ACK, 1002, next);
+	}
+}
+
+static void all_that_the_host_sent_arrives(void **state)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct net_user_options options = {.forward = {{0, 80}}, .forward_count = 1};
+	socklen_t size = sizeof(address);
+	uint8_t frame[64], data[SENT] = {0};
+	uint32_t next, bytes;
+	struct fixture f;
+	int probe = socket(AF_INET, SOCK_STREAM, 0), client;
+
+	assert_int_equal(bind(probe, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(getsockname(probe, (struct sockaddr *)&address, &size), 0);
+	options.forward[0].host = ntohs(address.sin_port);
+	close(probe);
+
+	start(&f, &options);
+	client = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+	wait_for(&f, is_arp_request);
+	f.wanted = is_syn;
+	f.len = 0;
+	send_frame(&f, frame, arp_frame(&f, frame, 2, f.frame + 28));
+	if (f.len == 0)
+		wait_for(&f, is_syn);
+	next = get32(f.frame + 38) + 1;
+	send_segment(&f, TCP_SYN | TCP_ACK, 1000, next);
+	send_segment(&f, TCP_FIN | TCP_ACK, 1001, next);
+	/* Our end of the connection is closed both ways once the host closes its own. */
+	while (recv(client, data, 1, MSG_DONTWAIT) != 0) {
+		f.wanted = is_tcp;
+		loop_timer_arm(f.loop, &f.deadline, platform_clock_ns() + 10000000);
+		assert_int_equal(loop_run(f.loop), 0);
+		f.timed_out = false;
+	}
+	assert_int_equal(send(client, data, SENT, 0), SENT);
+	close(client);
+	f.len = 0;
+	assert_true(take_all(&f, next, &bytes) & TCP_FIN);
+	assert_int_equal(bytes, SENT);
+	stop(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_gateway_answers_arp),
 		cmocka_unit_test(dhcp_offers_the_address),
 		cmocka_unit_test(forwarded_ports_reach_the_guest),
+		cmocka_unit_test(all_that_the_host_sent_arrives),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
