@@ -21,8 +21,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define META_SIZE   MIB(16)
-#define TB_MAX      131072
+#define META_SIZE   MIB(96)
+#define TB_MAX      524288
 #define SLOT_HASH   (DBT_SLOTS_MAX * 2)
 
 static uint64_t mix(uint64_t value)
@@ -32,7 +32,7 @@ static uint64_t mix(uint64_t value)
 
 static unsigned tb_hash(uint64_t rip, gpa_t gpa, uint32_t key)
 {
-	return (unsigned)(mix(rip ^ gpa << 20 ^ (uint64_t)key << 50) >> 48) & (DBT_TB_HASH - 1);
+	return (unsigned)(mix(rip ^ gpa << 20 ^ (uint64_t)key << 50) >> 40) & (DBT_TB_HASH - 1);
 }
 
 static unsigned page_hash(gpa_t gpa)
@@ -45,6 +45,13 @@ static void *reserve(size_t size)
 	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return at == MAP_FAILED ? NULL : at;
+}
+
+/* Memory of reserve(), all zeroes again, and given back. */
+static void clear(void *at, size_t size)
+{
+	if (madvise(at, size, MADV_DONTNEED) < 0)
+		memset(at, 0, size);
 }
 
 void *dbt_meta_alloc(struct dbt *d, size_t size)
@@ -668,13 +675,13 @@ const struct dbt_mmu_listener dbt_code_listener = {.switched = on_switched, .dro
 
 void dbt_code_flush(struct dbt *d)
 {
-	memset(d->tb_hash, 0, DBT_TB_HASH * sizeof(*d->tb_hash));
-	memset(d->page_hash, 0, DBT_PAGE_HASH * sizeof(*d->page_hash));
+	clear(d->tb_hash, DBT_TB_HASH * sizeof(*d->tb_hash));
+	clear(d->page_hash, DBT_PAGE_HASH * sizeof(*d->page_hash));
 	d->tb_count = d->link_count = 0;
 	d->meta_used = 0;
 	d->code_used = d->code_start;
 	for (unsigned user = 0; user < 2; user++) {
-		memset(d->slot_kinds[user].hash, 0, SLOT_HASH * sizeof(uint32_t));
+		clear(d->slot_kinds[user].hash, SLOT_HASH * sizeof(uint32_t));
 		d->slot_kinds[user].count = 0;
 	}
 	d->kernel.used_count = ARRAY_SIZE(d->kernel.used) + 1;

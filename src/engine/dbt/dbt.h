@@ -88,10 +88,10 @@ struct dbt_link {
 	uint32_t jump;  /* offset in the cache of the displacement of a rel32 */
 };
 
-#define DBT_TB_HASH    65536
+#define DBT_TB_HASH    262144
 #define DBT_PAGE_HASH  16384
-#define DBT_LINKS_MAX  262144
-#define DBT_SLOTS_MAX  65536
+#define DBT_LINKS_MAX  1048576
+#define DBT_SLOTS_MAX  262144
 #define DBT_SIDE_STACK 65536
 #define DBT_JUMPS      65536 /* entries of a jump cache: the low 16 bits of rip */
 

@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define CODE_SIZE MIB(32)
+#define CODE_SIZE MIB(192)
 /* Linear address space that all tables of a VM may take: what a host of 47 bits has, less some. */
 #define TABLE_CONTEXTS 96
 
