@@ -149,6 +149,7 @@ struct dbt_stats {
 	uint64_t guest_bytes, host_bytes; /* of translations */
 	uint64_t exits[DBT_EXIT_COUNT];
 	uint64_t faults, fault_fills, fault_steps, fault_kicks;
+	uint64_t fault_addends; /* a kept addend was another page's */
 	/* With --stats: instructions that translated code left to the interpreter, by operation; and those after a fault. */
 	uint64_t steps[X86_OP_COUNT], step_faults[X86_OP_COUNT];
 	uint64_t faults_seen; /* of fault_steps */
@@ -285,14 +286,14 @@ void dbt_tb_drop(struct dbt *d, struct tb *tb);
 /* -- sites.c: guest instructions that fault again and again -- */
 enum dbt_site {
 	SITE_PLAIN,
-	SITE_CROSSES,  /* its accesses cross pages: check first */
 	SITE_FRESH,    /* a kept addend is often another page's: look up */
+	SITE_CROSSES,  /* its accesses cross pages: check first, and look up */
 	SITE_STEP,     /* a device, or data in a page of code: interpret it */
 };
 /* Counts a fault; true when the instruction has just become such a site and its block must go. */
 bool dbt_site_count(struct dbt *d, gpa_t gpa, enum dbt_site kind);
 enum dbt_site dbt_site_kind(const struct dbt *d, gpa_t gpa);
-#define DBT_SITES_BITS 13
+#define DBT_SITES_BITS 16
 size_t dbt_sites_size(void);
 
 /* -- stubs.c -- */

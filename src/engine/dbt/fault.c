@@ -196,8 +196,8 @@ static bool fill(struct dbt *d, const struct access *accesses, unsigned count, u
 	return count > 0;
 }
 
-/* An instruction that faults often gets another form, when its block can be replaced: not while the signal returns to
- * the bytes that the redirection writes. */
+/* An instruction that faults often gets another form, when its block can be replaced: not while the signal returns, to
+ * `at`, among the bytes that the redirection writes. */
 static void count_site(struct dbt *d, struct tb *tb, const struct tb_insn *insn, uint32_t at, enum dbt_site kind)
 {
 	if (kind != SITE_PLAIN && tb->state == TB_LIVE && at >= TB_REDIRECT && dbt_site_count(d, tb->gpa + insn->guest, kind))
@@ -235,20 +235,25 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 	if (count && misaligned(&decoded, &accesses[0]))
 		return false;
 	if (!fill(d, accesses, count, &addend, &changed, &site)) {
-		count_site(d, tb, insn, at, site);
+		count_site(d, tb, insn, TB_REDIRECT, site);
 		return false;
 	}
 	if (at == insn->commit && (insn->flags & TB_INSN_U_LIVE)) {
 		/* The addend may be that of another page near by, or older than the entry. */
 		if ((uint64_t)context->uc_mcontext.gregs[REG_R11] == addend)
 			return false;
-		if (!changed)
+		if (!changed) {
+			d->stats.fault_addends++;
 			count_site(d, tb, insn, at, SITE_FRESH);
+		}
 		set_host(context, HOST_U, addend);
 		return true;
 	}
-	if (!changed)
+	if (!changed) {
+		/* The look-up was that of a register whose page is none. */
+		count_site(d, tb, insn, TB_REDIRECT, SITE_FRESH);
 		return false;
+	}
 	set_pc(context, d->code_run + tb->host + insn->host);
 	return true;
 }

@@ -394,7 +394,10 @@ static bool lower_lea(struct tr *tr)
 
 		tr_commit(tr);
 		emit_lea(e, host, ea, size);
-		tr_register_written(tr, dst);
+		if (dst == mem.base && mem.index == X86_REG_NONE && size == 8)
+			tr_register_moved(tr, dst, mem.disp);
+		else
+			tr_register_written(tr, dst);
 		return true;
 	}
 	tr_address(tr, &mem, HOST_T);

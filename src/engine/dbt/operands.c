@@ -12,6 +12,9 @@
 #include "engine/dbt/translate.h"
 
 #define REUSE_SPAN 2000
+/* An operand this near to its register gets the register's own addend, as if that had been kept: most objects lie on one page.
+ * Not on the stack, which begins where a page ends. */
+#define BASE_SPAN  256
 
 const uint8_t guest_to_host[16] = {
 	[X86_RAX] = HOST_RAX, [X86_RCX] = HOST_R9,   [X86_RDX] = HOST_RDX,  [X86_RBX] = HOST_RBX,
@@ -48,16 +51,23 @@ void tr_register_written(struct tr *tr, unsigned guest)
 		tr_forget_u(tr);
 }
 
+/* It changes by a constant: the addend that was kept for it is still good. */
+void tr_register_moved(struct tr *tr, unsigned guest, int64_t delta)
+{
+	int64_t disp = tr->u_disp - delta;
+
+	if (tr->u_base != guest)
+		return;
+	if (disp > -(1 << 20) && disp < 1 << 20)
+		tr->u_disp = (int32_t)disp;
+	else
+		tr_forget_u(tr);
+}
+
 void tr_adjust_rsp(struct tr *tr, int32_t delta)
 {
-	bool keep = tr->u_base == X86_RSP;
-	int32_t disp = tr->u_disp - delta;
-
 	emit_lea(&tr->e, HOST_R15, mem_base(HOST_R15, delta), 8);
-	if (keep && disp > -(1 << 20) && disp < 1 << 20)
-		tr->u_disp = disp;
-	else
-		tr_register_written(tr, X86_RSP);
+	tr_register_moved(tr, X86_RSP, delta);
 }
 
 /* u = addend of the page of the address in `address`. */
@@ -140,7 +150,8 @@ static struct host_mem simple(struct tr *tr, unsigned base, int32_t disp, unsign
 
 	tr->info->flags |= TB_INSN_U_LIVE;
 	if (tr->u_base != base || apart < -REUSE_SPAN || apart + (int64_t)size > REUSE_SPAN) {
-		if (disp == 0) {
+		if (disp == 0 || (disp >= -BASE_SPAN && disp <= BASE_SPAN && base != X86_RSP && !tr->fresh)) {
+			/* The register's own page's, as if it had been kept. */
 			tr_look_up(tr, host);
 		} else {
 			emit_lea(e, HOST_U, mem_base(host, disp), 8);

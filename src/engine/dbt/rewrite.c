@@ -1,5 +1,6 @@
 /* A guest instruction re-encoded: the same operation, its registers those that hold the guest's, its memory operand made
- * accessible (operands.c). A guest register without a host register is loaded into u or t before and stored after.
+ * accessible (operands.c). A guest register without a host register is used where it lies, or loaded into u or t before and
+ * stored after.
  *
  *     add r10,[rdi+8]    ->   (u = addend) mov t,gs:[r10]; add t,[rdi+u+8]; mov gs:[r10],t
  *     shl edx,cl         ->   mov rcx,r9; shl edx,cl
@@ -77,6 +78,25 @@ static void implicit_writes(struct tr *tr)
 	}
 }
 
+/* Does it add a constant to all of its first operand, a register? */
+static bool moves_by_constant(const struct x86_insn *in, int64_t *delta)
+{
+	if (in->operand[0].kind != X86_OPND_GPR || in->operand[0].size != 8)
+		return false;
+	switch (in->op) {
+	case X86_ADD:
+	case X86_SUB:
+		*delta = in->op == X86_ADD ? (int64_t)in->imm : -(int64_t)in->imm;
+		return in->operand[1].kind == X86_OPND_IMM;
+	case X86_INC:
+	case X86_DEC:
+		*delta = in->op == X86_INC ? 1 : -1;
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Offset of what comes behind the legacy prefixes: REX, VEX or the opcode. */
 static unsigned prefix_end(const struct x86_insn *in)
 {
@@ -95,6 +115,8 @@ static void put_encoding(struct tr *tr, const struct fields *f)
 	unsigned x = f->has_mem && f->mem.index != HOST_NONE ? f->mem.index : 0;
 	unsigned i = 0, w = in->prefixes & X86_PFX_REX_W ? 1 : 0;
 
+	if (f->has_mem && f->mem.gs)
+		emit_u8(e, 0x65);
 	for (; i < prefix_end(in); i++) {
 		uint8_t byte = bytes[i];
 
@@ -177,7 +199,56 @@ static uint8_t *field_of(struct fields *f, unsigned field)
 struct temp {
 	uint8_t guest, host;
 	bool written;
+	bool needed; /* its value before */
 };
+
+/* Does the instruction do to memory what it does to a register in its r/m field? BT does not, XCHG locks, some have another
+ * operation there. */
+static bool rm_may_be_memory(const struct x86_insn *in, uint8_t opcode)
+{
+	if (in->prefixes & X86_PFX_VEX || !in->modrm_offset)
+		return false;
+	if (in->map == 0)
+		return opcode < 0x40 || opcode == 0x63 || opcode == 0x69 || opcode == 0x6b || opcode == 0x80 || opcode == 0x81 ||
+		       opcode == 0x83 || opcode == 0x84 || opcode == 0x85 || (opcode >= 0x88 && opcode <= 0x8b) ||
+		       opcode == 0xc0 || opcode == 0xc1 || (opcode >= 0xd0 && opcode <= 0xd3) || opcode == 0xf6 || opcode == 0xf7;
+	if (in->map == 1)
+		return (opcode >= 0x40 && opcode <= 0x4f) || opcode == 0xaf || opcode == 0xb6 || opcode == 0xb7 ||
+		       opcode == 0xbe || opcode == 0xbf;
+	return false;
+}
+
+/* The r/m operand is a guest register without a host register, which can be used where it lies: a 32-bit write would have to
+ * clear the upper half. */
+static const struct x86_operand *operand_in_slot(const struct tr *tr)
+{
+	const struct x86_insn *in = &tr->insn;
+	const struct x86_operand *found = NULL;
+
+	if (tr_has_high_byte(in) || !rm_may_be_memory(in, tr->bytes[in->opcode_offset]))
+		return NULL;
+	for (unsigned i = 0; i < in->operand_count; i++) {
+		const struct x86_operand *operand = &in->operand[i];
+
+		if (operand->kind == X86_OPND_GPR && operand->field == X86_FIELD_RM && guest_to_host[operand->reg] == HOST_NONE &&
+		    !(operand->size == 4 && (operand->access & X86_ACCESS_WRITE)))
+			found = operand;
+	}
+	/* Another operand of the same register would be read from its temporary, or written after. */
+	for (unsigned i = 0; found && i < in->operand_count; i++) {
+		if (&in->operand[i] != found && in->operand[i].kind == X86_OPND_GPR && in->operand[i].reg == found->reg &&
+		    ((in->operand[i].access | found->access) & X86_ACCESS_WRITE))
+			return NULL;
+	}
+	return found;
+}
+
+/* Is the operand's register wholly replaced? */
+static bool replaced(const struct x86_insn *in, const struct x86_operand *operand)
+{
+	return operand->access == X86_ACCESS_WRITE && operand->size >= 4 && in->op != X86_BSF && in->op != X86_BSR &&
+	       in->op != X86_TZCNT && in->op != X86_LZCNT;
+}
 
 void tr_copy(struct tr *tr)
 {
@@ -185,9 +256,11 @@ void tr_copy(struct tr *tr)
 	struct emitter *e = &tr->e;
 	bool high = tr_has_high_byte(in), writes_rcx, needs_rcx = implicit_rcx(in, &writes_rcx);
 	const struct x86_operand *memory = NULL;
+	const struct x86_operand *slot = operand_in_slot(tr);
 	struct temp temps[4];
 	unsigned temp_count = 0;
 	struct fields f;
+	int64_t delta;
 
 	original_fields(tr, &f);
 	for (unsigned i = 0; i < in->operand_count; i++) {
@@ -202,7 +275,7 @@ void tr_copy(struct tr *tr)
 		const struct x86_operand *operand = &in->operand[i];
 		unsigned guest, n;
 
-		if (operand->kind != X86_OPND_GPR || !field_of(&f, operand->field))
+		if (operand->kind != X86_OPND_GPR || !field_of(&f, operand->field) || operand == slot)
 			continue;
 		guest = guest_of(operand);
 		/* In t already, or where no REX prefix may be, RCX must be. */
@@ -213,6 +286,7 @@ void tr_copy(struct tr *tr)
 		if (n == temp_count)
 			temps[temp_count++] = (struct temp){.guest = (uint8_t)guest};
 		temps[n].written |= (operand->access & X86_ACCESS_WRITE) != 0;
+		temps[n].needed |= !replaced(in, operand);
 	}
 
 	/* Two temporaries, u and t; a memory operand takes one at least. */
@@ -241,6 +315,9 @@ void tr_copy(struct tr *tr)
 		}
 		f.has_mem = true;
 		f.mem = mem;
+	} else if (slot) {
+		f.has_mem = true;
+		f.mem = gpr_slot(slot->reg);
 	}
 	for (unsigned i = 0; i < temp_count; i++) {
 		if (high || (t_free && !u_free)) {
@@ -256,7 +333,7 @@ void tr_copy(struct tr *tr)
 		}
 		if (guest_to_host[temps[i].guest] != HOST_NONE)
 			emit_mov_reg(e, temps[i].host, guest_to_host[temps[i].guest], 8);
-		else
+		else if (temps[i].needed)
 			emit_load(e, temps[i].host, gpr_slot(temps[i].guest), 8);
 	}
 	if (needs_rcx)
@@ -267,7 +344,7 @@ void tr_copy(struct tr *tr)
 		uint8_t *field = field_of(&f, operand->field);
 		unsigned guest, host;
 
-		if (operand->kind != X86_OPND_GPR || !field)
+		if (operand->kind != X86_OPND_GPR || !field || operand == slot)
 			continue;
 		guest = guest_of(operand);
 		host = guest_to_host[guest];
@@ -302,7 +379,11 @@ void tr_copy(struct tr *tr)
 	for (unsigned i = 0; i < in->operand_count; i++) {
 		const struct x86_operand *operand = &in->operand[i];
 
-		if (operand->kind == X86_OPND_GPR && (operand->access & X86_ACCESS_WRITE))
+		if (operand->kind != X86_OPND_GPR || !(operand->access & X86_ACCESS_WRITE))
+			continue;
+		if (i == 0 && moves_by_constant(in, &delta))
+			tr_register_moved(tr, guest_of(operand), delta);
+		else
 			tr_register_written(tr, guest_of(operand));
 	}
 	implicit_writes(tr);

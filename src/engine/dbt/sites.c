@@ -3,12 +3,13 @@
  */
 #include "engine/dbt/dbt.h"
 
-#define FAULTS_OFTEN 6
+/* Faults of a kind before an instruction gets another form. A look-up of its own costs three instructions; a check for pages
+ * costs ten, and a step of the interpreter more. */
+static const uint8_t often[] = {[SITE_PLAIN] = 255, [SITE_FRESH] = 1, [SITE_CROSSES] = 4, [SITE_STEP] = 6};
 
 struct dbt_site_entry {
 	gpa_t gpa;
-	uint8_t kind;
-	uint8_t count;
+	uint8_t counts[SITE_STEP + 1];
 };
 
 static struct dbt_site_entry *entry_of(const struct dbt *d, gpa_t gpa)
@@ -20,21 +21,25 @@ bool dbt_site_count(struct dbt *d, gpa_t gpa, enum dbt_site kind)
 {
 	struct dbt_site_entry *entry = entry_of(d, gpa);
 
-	if (entry->gpa != gpa || entry->kind != kind) {
-		/* What is known to be slow stays unless it is another way now. */
-		*entry = (struct dbt_site_entry){.gpa = gpa, .kind = (uint8_t)kind, .count = 1};
+	if (entry->gpa != gpa)
+		*entry = (struct dbt_site_entry){.gpa = gpa};
+	if (entry->counts[kind] >= often[kind])
 		return false;
-	}
-	if (entry->count >= FAULTS_OFTEN)
-		return false;
-	return ++entry->count == FAULTS_OFTEN;
+	return ++entry->counts[kind] == often[kind];
 }
 
 enum dbt_site dbt_site_kind(const struct dbt *d, gpa_t gpa)
 {
 	const struct dbt_site_entry *entry = entry_of(d, gpa);
 
-	return entry->gpa == gpa && entry->count >= FAULTS_OFTEN ? (enum dbt_site)entry->kind : SITE_PLAIN;
+	if (entry->gpa != gpa)
+		return SITE_PLAIN;
+	/* The one that costs most: each does what those before it do. */
+	for (enum dbt_site kind = SITE_STEP; kind > SITE_PLAIN; kind--) {
+		if (entry->counts[kind] >= often[kind])
+			return kind;
+	}
+	return SITE_PLAIN;
 }
 
 size_t dbt_sites_size(void)

@@ -128,7 +128,8 @@ static void one_instruction(struct tr *tr)
 
 	tr->failed = false;
 	tr->check_crossing = site == SITE_CROSSES;
-	if (site == SITE_FRESH)
+	tr->fresh = site >= SITE_FRESH;
+	if (tr->fresh)
 		tr_forget_u(tr);
 	if (site != SITE_STEP && allowed(tr)) {
 		if (is_x87(&tr->insn) && tr_copyable(&tr->insn))

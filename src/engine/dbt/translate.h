@@ -54,6 +54,7 @@ struct tr {
 	struct tr_exit exits[TB_MAX_EXITS];
 	unsigned exit_count;
 	bool uses_x87;
+	bool fresh;           /* kept addends have been seen to be another page's, for the instruction at hand */
 	bool check_crossing;  /* the instruction at hand has been seen to access two pages */
 	uint8_t guest[TB_MAX_INSNS * 15]; /* the block's bytes so far */
 	bool shadow;          /* the instruction was an STI: no interrupt before the next */
@@ -87,8 +88,10 @@ unsigned tr_value(struct tr *tr, unsigned guest, unsigned scratch);
 void tr_set(struct tr *tr, unsigned guest, unsigned src);
 /* Guest rsp += delta. */
 void tr_adjust_rsp(struct tr *tr, int32_t delta);
-/* Guest register `guest` is about to change (keeps or drops u). */
+/* Guest register `guest` changes: drops u if it was kept for it. */
 void tr_register_written(struct tr *tr, unsigned guest);
+/* It changes by delta: keeps u. */
+void tr_register_moved(struct tr *tr, unsigned guest, int64_t delta);
 
 /* ---- rewrite.c ---- */
 /* The instruction as it is, with its registers replaced and its memory operand made accessible. */
