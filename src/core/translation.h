@@ -17,6 +17,7 @@ struct translation {
 	uint64_t rip;     /* linear address of the block's first byte */
 	gpa_t gpa;
 	bool user;
+	bool narrow; /* 32-bit code */
 	const uint8_t *guest; /* what was translated */
 	size_t guest_size;
 	const uint8_t *host;    /* the code, to be read */

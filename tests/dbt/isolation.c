@@ -2,7 +2,7 @@
  * by the translator. Compared are every fault, the state at each and at the end, and all of guest RAM, page tables with
  * their A and D bits among it; areas of host memory around the guest's are watched for changes.
  *
- *     isolation [--programs N|endless] [--seed S] [--verbose]
+ *     isolation [--programs N|endless] [--seed S] [--only 64|32] [--verbose]
  *
  * Program n of seed S is program 0 of seed S + n. Exit status 0: all agree; 1: not; 77: no translator here.
  */
@@ -184,11 +184,11 @@ static uint32_t *usable_forms(const struct forms *forms, const struct subject *s
 }
 
 struct options {
-	unsigned long programs, seed;
+	unsigned long programs, seed, only;
 	bool endless, verbose;
 };
 
-static bool run_programs(const struct options *options, struct subject *interp, struct subject *dbt)
+static bool run_programs(const struct options *options, enum x86_mode mode, struct subject *interp, struct subject *dbt)
 {
 	static struct program program;
 	static struct outcome expected, got;
@@ -198,7 +198,7 @@ static bool run_programs(const struct options *options, struct subject *interp, 
 	unsigned long n, faults = 0;
 	bool good = true;
 
-	forms_enumerate(&forms, X86_MODE_64);
+	forms_enumerate(&forms, mode);
 	usable = usable_forms(&forms, interp, &usable_count);
 	for (n = 0; good && usable_count && (options->endless || n < options->programs); n++) {
 		struct random random = {(options->seed + n) * 0x2545f4914f6cdd1dull + 1};
@@ -218,7 +218,7 @@ static bool run_programs(const struct options *options, struct subject *interp, 
 			good &= canaries_live();
 	}
 	good &= canaries_live();
-	printf("%lu programs of %u forms, %lu faults: %s\n", n, usable_count, faults, good ? "all agree" : "they differ");
+	printf("%s: %lu programs of %u forms, %lu faults: %s\n", mode == X86_MODE_64 ? "64-bit code" : "32-bit code", n, usable_count, faults, good ? "all agree" : "they differ");
 	free(usable);
 	forms_free(&forms);
 	return good;
@@ -229,6 +229,7 @@ static int parse(struct options *options, int argc, char **argv)
 	static const struct option table[] = {
 		{"programs", required_argument, NULL, 'p'},
 		{"seed", required_argument, NULL, 's'},
+		{"only", required_argument, NULL, 'o'},
 		{"verbose", no_argument, NULL, 'v'},
 		{0},
 	};
@@ -242,6 +243,9 @@ static int parse(struct options *options, int argc, char **argv)
 			break;
 		case 's':
 			options->seed = strtoul(optarg, NULL, 0);
+			break;
+		case 'o':
+			options->only = strtoul(optarg, NULL, 0);
 			break;
 		case 'v':
 			options->verbose = true;
@@ -269,7 +273,8 @@ int main(int argc, char **argv)
 	if (!subject_create(&dbt, &dbt_engine))
 		return 77;
 	canary_add();
-	good = run_programs(&options, &interp, &dbt);
+	good = options.only == 32 || run_programs(&options, X86_MODE_64, &interp, &dbt);
+	good = good && (options.only == 64 || run_programs(&options, X86_MODE_32, &interp, &dbt));
 	subject_destroy(&dbt);
 	subject_destroy(&interp);
 	return !good;

@@ -24,6 +24,11 @@ static const uint64_t places[] = {
 	0xfffffffffffff000ull, PROGRAM_CODE_GVA + 0x100000,
 };
 
+/* Of 32-bit code. What lies around them modulo 4 GiB is mapped too, and must not be touched. */
+static const uint64_t narrow_places[] = {
+	0x00000000, 0x00200000, 0x7ffff000, 0x80000000, 0xfffff000, 0x00000000, 0xfffff000, 0x40000000, 0xffe00000,
+};
+
 /* ---- page tables ---- */
 
 struct tables {
@@ -54,9 +59,9 @@ static void map(struct tables *t, uint64_t gva, uint64_t gpa, uint64_t flags)
 	*entry_at(t, table, gva >> 12 & 511) = gpa | flags;
 }
 
-static void map_places(struct tables *t, struct random *random)
+static void map_places(struct tables *t, const uint64_t *at, unsigned count, struct random *random)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+	for (unsigned i = 0; i < count; i++) {
 		for (int n = -1; n <= 1; n++) {
 			uint64_t noise = random_next(random), flags = PTE_P | PTE_NX;
 			uint64_t gpa = PROGRAM_DATA_GPA + random_below(random, PROGRAM_DATA >> PAGE_SHIFT) * PAGE_SIZE;
@@ -68,15 +73,32 @@ static void map_places(struct tables *t, struct random *random)
 			flags |= noise & 0x80 ? PTE_A : 0;
 			flags |= noise & 0x180 ? PTE_A | PTE_D : 0;
 			flags |= noise & 0x200 ? PTE_G : 0;
-			map(t, places[i] + (uint64_t)n * PAGE_SIZE, gpa, flags);
+			map(t, at[i] + (uint64_t)n * PAGE_SIZE, gpa, flags);
 		}
 	}
 }
 
 /* ---- addresses ---- */
 
-static uint64_t pick_address(struct random *random)
+static uint64_t pick_narrow_address(struct random *random)
 {
+	uint64_t place = narrow_places[random_below(random, ARRAY_SIZE(narrow_places))];
+
+	switch (random_below(random, 4)) {
+	case 0:
+		return (uint32_t)(place - random_below(random, 40));
+	case 1:
+		return (uint32_t)(place + random_below(random, 2 * PAGE_SIZE) - PAGE_SIZE);
+	default:
+		return (uint32_t)(place + random_below(random, PAGE_SIZE));
+	}
+}
+
+static uint64_t pick_address(enum x86_mode mode, struct random *random)
+{
+	if (mode == X86_MODE_32)
+		return pick_narrow_address(random);
+
 	uint64_t place = places[random_below(random, ARRAY_SIZE(places))];
 	uint64_t page = place + (random_below(random, 4) - 1) * PAGE_SIZE, address;
 
@@ -163,7 +185,7 @@ static void put(struct writer *w, const uint8_t *bytes, unsigned length)
 	if (w->program->count == PROGRAM_INSNS || w->at + length > PROGRAM_CODE - 16)
 		return;
 	memcpy(w->code + w->at, bytes, length);
-	w->program->insn[w->program->count++] = PROGRAM_CODE_GVA + w->at;
+	w->program->insn[w->program->count++] = w->program->code_gva + w->at;
 	w->at += length;
 }
 
@@ -171,6 +193,12 @@ static void put_set(struct writer *w, unsigned reg, uint64_t value)
 {
 	uint8_t bytes[10] = {(uint8_t)(0x48 | reg >> 3), (uint8_t)(0xb8 | (reg & 7))};
 
+	if (w->program->mode == X86_MODE_32) {
+		bytes[0] = (uint8_t)(0xb8 | (reg & 7));
+		memcpy(bytes + 1, &value, 4);
+		put(w, bytes, 5);
+		return;
+	}
 	memcpy(bytes + 2, &value, 8);
 	put(w, bytes, sizeof(bytes));
 }
@@ -193,7 +221,7 @@ static uint64_t segment_base(const struct program *program, unsigned seg)
 static void aim(struct writer *w, struct instance *instance, struct random *random)
 {
 	const struct x86_mem *mem = &instance->insn.mem;
-	uint64_t target = pick_address(random) - segment_base(w->program, mem->seg), index = 0;
+	uint64_t target = pick_address(w->program->mode, random) - segment_base(w->program, mem->seg), index = 0;
 	bool vector = instance->insn.prefixes & X86_PFX_VSIB;
 
 	if (mem->base == X86_REG_RIP) {
@@ -212,6 +240,7 @@ static void aim(struct writer *w, struct instance *instance, struct random *rand
 
 static void put_random(struct writer *w, const struct form *form, struct random *random, unsigned *last_base)
 {
+	enum x86_mode mode = w->program->mode;
 	struct instance instance;
 	const struct x86_insn *insn = &instance.insn;
 
@@ -233,21 +262,21 @@ static void put_random(struct writer *w, const struct form *form, struct random 
 			put_set(w, X86_RCX, random_next(random));
 		else
 			put_set(w, X86_RCX, random_below(random, random_chance(random, 3) ? 5000 : 40));
-		put_set(w, X86_RSI, pick_address(random));
-		put_set(w, X86_RDI, pick_address(random));
+		put_set(w, X86_RSI, pick_address(mode, random));
+		put_set(w, X86_RDI, pick_address(mode, random));
 		break;
-	case X86_PUSH: case X86_POP: case X86_PUSHF: case X86_ENTER:
+	case X86_PUSH: case X86_POP: case X86_PUSHF: case X86_ENTER: case X86_PUSHA: case X86_POPA:
 		if (random_chance(random, 2))
-			put_set(w, X86_RSP, pick_address(random));
+			put_set(w, X86_RSP, pick_address(mode, random));
 		break;
 	case X86_LEAVE:
-		put_set(w, X86_RBP, pick_address(random));
+		put_set(w, X86_RBP, pick_address(mode, random));
 		break;
 	case X86_XLAT:
-		put_set(w, X86_RBX, pick_address(random));
+		put_set(w, X86_RBX, pick_address(mode, random));
 		break;
 	case X86_MASKMOVQ: case X86_MASKMOVDQU: case X86_VMASKMOVDQU:
-		put_set(w, X86_RDI, pick_address(random));
+		put_set(w, X86_RDI, pick_address(mode, random));
 		break;
 	default:
 		break;
@@ -268,6 +297,15 @@ static void put_branch(struct writer *w, struct random *random)
 		break;
 	case 1:
 		put(w, (uint8_t[]){0xe8, 0, 0, 0, 0}, 5);
+		/* And in 32-bit code, back to behind the return. */
+		if (w->program->mode == X86_MODE_32 && random_chance(random, 2)) {
+			uint32_t target = (uint32_t)(w->program->code_gva + w->at + 6);
+			uint8_t push[5] = {0x68};
+
+			memcpy(push + 1, &target, 4);
+			put(w, push, 5);
+			put(w, (uint8_t[]){0xc3}, 1);
+		}
 		break;
 	default:
 		put(w, (uint8_t[]){0xeb, 0}, 2);
@@ -277,9 +315,33 @@ static void put_branch(struct writer *w, struct random *random)
 
 /* ---- state ---- */
 
-static void make_state(struct x86_state *s, struct random *random)
+/* Of 32-bit code: FS and GS as they may be, the others sometimes such that it is not translated. */
+static void make_segments(struct x86_state *s, struct random *random)
 {
-	bool supervisor = random_chance(random, 3);
+	for (unsigned i = X86_FS; i <= X86_GS; i++) {
+		switch (random_below(random, 6)) {
+		case 0:
+			s->seg[i].ar = X86_AR_UNUSABLE;
+			break;
+		case 1:
+			s->seg[i].limit = (uint32_t)random_next(random) | 0xfff;
+			break;
+		case 2:
+			s->seg[i].ar &= random_chance(random, 2) ? ~X86_AR_WRITABLE : ~X86_AR_DB;
+			break;
+		default:
+			break;
+		}
+	}
+	if (random_chance(random, 20))
+		s->seg[random_chance(random, 2) ? X86_DS : X86_ES].base = random_below(random, 1 << 20);
+	if (random_chance(random, 20))
+		s->seg[X86_SS].limit = 0x7fffffff;
+}
+
+static void make_state(struct x86_state *s, enum x86_mode mode, struct random *random)
+{
+	bool narrow = mode == X86_MODE_32, supervisor = random_chance(random, narrow ? 16 : 3);
 	const uint32_t data = X86_AR_P | X86_AR_S | X86_AR_WRITABLE | X86_AR_ACCESSED | X86_AR_G | X86_AR_DB;
 	const uint32_t dpl = supervisor ? 0 : 3u << 5;
 
@@ -293,14 +355,18 @@ static void make_state(struct x86_state *s, struct random *random)
 	for (unsigned i = 0; i < X86_SEG_COUNT; i++)
 		s->seg[i] = (struct x86_segment){.selector = supervisor ? 0x10 : 0x2b, .limit = 0xffffffff, .ar = data | dpl};
 	s->seg[X86_CS] = (struct x86_segment){.selector = supervisor ? 0x08 : 0x33, .limit = 0xffffffff,
-		.ar = X86_AR_P | X86_AR_S | X86_AR_CODE | X86_AR_WRITABLE | X86_AR_ACCESSED | X86_AR_G | X86_AR_L | dpl};
-	s->seg[X86_FS].base = pick_address(random);
-	s->seg[X86_GS].base = pick_address(random);
+		.ar = X86_AR_P | X86_AR_S | X86_AR_CODE | X86_AR_WRITABLE | X86_AR_ACCESSED | X86_AR_G | (narrow ? X86_AR_DB : X86_AR_L) | dpl};
+	s->seg[X86_FS].base = pick_address(mode, random);
+	s->seg[X86_GS].base = pick_address(mode, random);
+	if (narrow)
+		make_segments(s, random);
 	/* WRFSBASE takes canonical addresses only. */
 	for (unsigned i = X86_FS; i <= X86_GS; i++)
 		s->seg[i].base = (uint64_t)((int64_t)(s->seg[i].base << 16) >> 16);
 	for (unsigned i = 0; i < 16; i++)
-		s->gpr[i] = random_chance(random, 2) ? pick_address(random) : random_integer(random);
+		s->gpr[i] = random_chance(random, 2) ? pick_address(mode, random) : random_integer(random);
+	for (unsigned i = 0; narrow && i < 8 && !random_chance(random, 64); i++)
+		s->gpr[i] = (uint32_t)s->gpr[i];
 	for (unsigned i = 0; i < 16; i++)
 		random_fill(random, &s->fpu.ymm[i], 32);
 	for (unsigned i = 0; i < 8; i++) {
@@ -322,26 +388,31 @@ void program_make(struct program *program, const struct forms *forms, const uint
 	struct writer w = {.program = program, .code = program->ram + PROGRAM_CODE_GPA};
 	unsigned length = 4 + (unsigned)random_below(random, 20), last_base = X86_REG_NONE;
 
+	program->mode = forms->mode;
+	program->code_gva = forms->mode == X86_MODE_32 ? PROGRAM_CODE_GVA_32 : PROGRAM_CODE_GVA;
+
 	memset(program->ram, 0, PROGRAM_TABLES);
 	memset(w.code, 0xcc, PROGRAM_CODE);
 	for (unsigned i = 0; i < PROGRAM_DATA; i += 64)
 		random_fill(random, program->ram + PROGRAM_DATA_GPA + i, 64);
-	make_state(&program->state, random);
+	make_state(&program->state, program->mode, random);
 	for (unsigned i = 0; i < PROGRAM_CODE; i += PAGE_SIZE) {
-		map(&tables, PROGRAM_CODE_GVA + i, PROGRAM_CODE_GPA + i,
+		map(&tables, program->code_gva + i, PROGRAM_CODE_GPA + i,
 		    PTE_P | PTE_A | (program->state.gpr[0] & 1 ? PTE_G : 0) | (program->state.seg[X86_CS].selector & 3 ? PTE_U : 0));
 	}
-	map_places(&tables, random);
+	map_places(&tables, places, ARRAY_SIZE(places), random);
+	if (program->mode == X86_MODE_32)
+		map_places(&tables, narrow_places, ARRAY_SIZE(narrow_places), random);
 	program->count = 0;
 	w.at = random_chance(random, 3) ? PAGE_SIZE - random_below(random, 300) : random_below(random, PAGE_SIZE);
-	program->start = PROGRAM_CODE_GVA + w.at;
+	program->start = program->code_gva + w.at;
 	for (unsigned i = 0; i < length; i++) {
 		if (random_chance(random, 10))
 			put_branch(&w, random);
 		else
 			put_random(&w, &forms->form[usable[random_below(random, usable_count)]], random, &last_base);
 	}
-	program->end = program->insn[program->count] = PROGRAM_CODE_GVA + w.at;
+	program->end = program->insn[program->count] = program->code_gva + w.at;
 	w.code[w.at] = 0x0f; /* UD2 */
 	w.code[w.at + 1] = 0x0b;
 	program->state.rip = program->start;
@@ -359,12 +430,12 @@ uint64_t program_next(const struct program *program, uint64_t rip)
 void program_print(const struct program *program)
 {
 	for (unsigned i = 0; i < program->count; i++) {
-		const uint8_t *code = program->ram + PROGRAM_CODE_GPA + (program->insn[i] - PROGRAM_CODE_GVA);
+		const uint8_t *code = program->ram + PROGRAM_CODE_GPA + (program->insn[i] - program->code_gva);
 		struct x86_insn insn;
 		unsigned length = (unsigned)(program->insn[i + 1] - program->insn[i]);
 
 		printf("  %lx ", (unsigned long)program->insn[i]);
-		if (x86_decode(&insn, code, 15, X86_MODE_64) > 0)
+		if (x86_decode(&insn, code, 15, program->mode) > 0)
 			printf(" %-12s", x86_op_name(insn.op));
 		for (unsigned n = 0; n < length; n++)
 			printf(" %02x", code[n]);

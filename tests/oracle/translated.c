@@ -48,6 +48,22 @@ static bool prepend(struct builder *b, const uint8_t *bytes, unsigned length)
 	return true;
 }
 
+/* The first byte is a REX prefix, which 32-bit code does without. */
+static bool prepend_rex(struct builder *b, const uint8_t *bytes, unsigned length)
+{
+	return b->data->wide ? prepend(b, bytes, length) : prepend(b, bytes + 1, length - 1);
+}
+
+static unsigned any_register(struct builder *b)
+{
+	return (unsigned)random_below(b->random, b->data->wide ? 16 : 8);
+}
+
+static uint64_t as_wide(const struct builder *b, uint64_t value)
+{
+	return b->data->wide ? value : (uint32_t)value;
+}
+
 static uint8_t rex_w(unsigned reg, unsigned rm)
 {
 	return (uint8_t)(0x48 | reg >> 3 << 2 | rm >> 3);
@@ -60,26 +76,27 @@ static uint8_t mod(unsigned mode, unsigned reg, unsigned rm)
 
 static void before_not(struct builder *b)
 {
-	unsigned reg = (unsigned)random_below(b->random, 16);
+	unsigned reg = any_register(b);
 
-	if (prepend(b, (uint8_t[]){rex_w(0, reg), 0xf7, mod(3, 2, reg)}, 3))
-		b->in->gpr[reg] = ~b->in->gpr[reg];
+	if (prepend_rex(b, (uint8_t[]){rex_w(0, reg), 0xf7, mod(3, 2, reg)}, 3))
+		b->in->gpr[reg] = as_wide(b, ~b->in->gpr[reg]);
 }
 
 static void before_bswap(struct builder *b)
 {
-	unsigned reg = (unsigned)random_below(b->random, 16);
+	unsigned reg = any_register(b);
+	uint64_t value = b->in->gpr[reg];
 
-	if (prepend(b, (uint8_t[]){rex_w(0, reg), 0x0f, (uint8_t)(0xc8 | (reg & 7))}, 3))
-		b->in->gpr[reg] = __builtin_bswap64(b->in->gpr[reg]);
+	if (prepend_rex(b, (uint8_t[]){rex_w(0, reg), 0x0f, (uint8_t)(0xc8 | (reg & 7))}, 3))
+		b->in->gpr[reg] = b->data->wide ? __builtin_bswap64(value) : __builtin_bswap32((uint32_t)value);
 }
 
 static void before_xchg(struct builder *b)
 {
-	unsigned one = (unsigned)random_below(b->random, 16), other = (unsigned)random_below(b->random, 16);
+	unsigned one = any_register(b), other = any_register(b);
 	uint64_t value = b->in->gpr[one];
 
-	if (!prepend(b, (uint8_t[]){rex_w(one, other), 0x87, mod(3, one, other)}, 3))
+	if (!prepend_rex(b, (uint8_t[]){rex_w(one, other), 0x87, mod(3, one, other)}, 3))
 		return;
 	b->in->gpr[one] = b->in->gpr[other];
 	b->in->gpr[other] = value;
@@ -93,7 +110,7 @@ static unsigned address_register(struct builder *b)
 	case 0:
 		return X86_RSP;
 	case 1:
-		return (unsigned)random_below(b->random, 16);
+		return any_register(b);
 	default:
 		return mem->base < 16 ? mem->base : mem->index < 16 ? mem->index : X86_RSI;
 	}
@@ -118,8 +135,8 @@ static void before_lea(struct builder *b)
 	int32_t disp = (int32_t)random_below(b->random, 8192) - 4096;
 	uint8_t bytes[16] = {rex_w(reg, reg), 0x8d};
 
-	if (prepend(b, bytes, 2 + put_address(bytes + 2, reg, reg, disp)))
-		b->in->gpr[reg] -= (uint64_t)(int64_t)disp;
+	if (prepend_rex(b, bytes, 2 + put_address(bytes + 2, reg, reg, disp)))
+		b->in->gpr[reg] = as_wide(b, b->in->gpr[reg] - (uint64_t)(int64_t)disp);
 }
 
 static bool readable(const struct data *data, uint64_t address)
@@ -132,18 +149,20 @@ static bool readable(const struct data *data, uint64_t address)
 /* mov other, [reg+disp]; mov other, its value: the translator has looked up a page near by. */
 static void before_load(struct builder *b)
 {
-	unsigned reg = address_register(b), other = (unsigned)random_below(b->random, 16);
+	unsigned reg = address_register(b), other = any_register(b);
 	int32_t disp = (int32_t)b->insn->mem.disp + (int32_t)random_below(b->random, 256) - 128;
 	uint8_t load[16] = {rex_w(other, reg), 0x8b}, set[10] = {rex_w(0, other), (uint8_t)(0xb8 | (other & 7))};
+	/* REX, opcode, immediate */
+	unsigned set_length = b->data->wide ? sizeof(set) : 6;
 	unsigned load_length = 2 + put_address(load + 2, other, reg, disp);
 
-	if (other == reg || (b->in->rflags & X86_FLAG_AC) || !readable(b->data, b->in->gpr[reg] + (uint64_t)(int64_t)disp) ||
-	    b->room < sizeof(set) + load_length)
+	if (other == reg || (b->in->rflags & X86_FLAG_AC) || !readable(b->data, as_wide(b, b->in->gpr[reg] + (uint64_t)(int64_t)disp)) ||
+	    b->room < set_length + load_length)
 		return;
 	memcpy(set + 2, &b->in->gpr[other], 8);
-	(void)prepend(b, set, sizeof(set));
-	(void)prepend(b, load, load_length);
-	b->in->gpr[other] = random_next(b->random);
+	(void)prepend_rex(b, set, set_length);
+	(void)prepend_rex(b, load, load_length);
+	b->in->gpr[other] = as_wide(b, random_next(b->random));
 }
 
 static void before_nop(struct builder *b)
@@ -151,28 +170,30 @@ static void before_nop(struct builder *b)
 	(void)prepend(b, (uint8_t[]){0x0f, 0x1f, 0x44, 0x00, 0x00}, 5);
 }
 
-static unsigned put_after(struct random *random, uint8_t *to, unsigned room)
+static unsigned put_after(bool wide, struct random *random, uint8_t *to, unsigned room)
 {
 	static const struct {
 		uint8_t bytes[8], length;
 	} harmless[] = {
 		{{0x90}, 1},
 		{{0x66, 0x90}, 2},
+		{{0x0f, 0x1f, 0x40, 0x00}, 4},
 		{{0x48, 0x89, 0xc0}, 3},             /* mov rax, rax */
-		{{0x4d, 0x89, 0xc9}, 3},             /* mov r9, r9 */
 		{{0x48, 0x8d, 0x64, 0x24, 0x00}, 5}, /* lea rsp, [rsp] */
 		{{0x48, 0x87, 0xdb}, 3},             /* xchg rbx, rbx */
-		{{0x0f, 0x1f, 0x40, 0x00}, 4},
+		{{0x4d, 0x89, 0xc9}, 3},             /* mov r9, r9 */
 	};
 	unsigned length = 0;
 
 	for (unsigned i = (unsigned)random_below(random, 4); i-- > 0;) {
-		unsigned n = (unsigned)random_below(random, ARRAY_SIZE(harmless));
+		unsigned n = (unsigned)random_below(random, ARRAY_SIZE(harmless) - !wide);
+		/* The same with 32 bits. */
+		unsigned skip = !wide && harmless[n].bytes[0] == 0x48, size = harmless[n].length - skip;
 
-		if (harmless[n].length > room - length)
+		if (size > room - length)
 			break;
-		memcpy(to + length, harmless[n].bytes, harmless[n].length);
-		length += harmless[n].length;
+		memcpy(to + length, harmless[n].bytes + skip, size);
+		length += size;
 	}
 	return length;
 }
@@ -229,11 +250,11 @@ void translated_place(struct placed *placed, struct guest *guest, struct random 
 
 	memcpy(&placed->in, &test->in, sizeof(placed->in));
 	memcpy(placed->bytes + BEFORE_MAX, test->instance.bytes, length);
-	for (unsigned i = data->wide ? (unsigned)random_below(random, 5) : 0; i-- > 0;)
+	for (unsigned i = (unsigned)random_below(random, 5); i-- > 0;)
 		before[random_below(random, ARRAY_SIZE(before))](&b);
 	before_length = (unsigned)(placed->bytes + BEFORE_MAX - b.bytes);
 	room = (unsigned)CODE_SIZE - (offset + length);
-	after = data->wide ? put_after(random, placed->bytes + BEFORE_MAX + length, room < 16 ? room : 16) : 0;
+	after = put_after(data->wide, random, placed->bytes + BEFORE_MAX + length, room < 16 ? room : 16);
 	memmove(placed->bytes, b.bytes, before_length + length + after);
 	placed->length = before_length + length + after;
 	placed->at = test->in.rip;

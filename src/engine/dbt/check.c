@@ -173,7 +173,7 @@ static const struct decoded *decode(struct dbt *d, const struct tb *tb, unsigned
 	if (entry->at == at && (size_t)entry->length <= available && !memcmp(entry->bytes, at, (size_t)entry->length))
 		return entry;
 	entry->at = NULL;
-	entry->length = (int8_t)x86_decode(&entry->insn, at, available, X86_MODE_64);
+	entry->length = (int8_t)x86_decode(&entry->insn, at, available, (enum x86_mode)(tb->key & 3));
 	if (entry->length <= 0)
 		return NULL;
 	memcpy(entry->bytes, at, (size_t)entry->length);

@@ -323,7 +323,7 @@ static bool room_for_block(const struct dbt *d)
 {
 	return d->code_size - d->code_used > 2 * TB_MAX_HOST && d->tb_count < d->tb_max - 1 &&
 	       d->meta_size - d->meta_used > 65536 && d->link_count < DBT_LINKS_MAX - TB_MAX_EXITS &&
-	       d->slot_kinds[0].count < DBT_SLOTS_MAX - TB_MAX_EXITS && d->slot_kinds[1].count < DBT_SLOTS_MAX - TB_MAX_EXITS;
+	       d->slot_kinds[dbt_kind_now(d)].count < DBT_SLOTS_MAX - TB_MAX_EXITS;
 }
 
 /* Does the instruction at rip go on in the next page? Then *gpa is that page's; may raise the fetch's fault. False: it is
@@ -357,6 +357,7 @@ static void tell(struct dbt *d, const struct tb *tb)
 		.rip = tb->rip,
 		.gpa = tb->gpa,
 		.user = d->cpu.cpl == 3,
+		.narrow = dbt_narrow(d),
 		.guest = tb->bytes,
 		.guest_size = tb->length,
 		.host = d->code_write + tb->host,
@@ -386,8 +387,12 @@ struct tb *dbt_tb_get(struct dbt *d)
 	uint64_t rip = cpu->s.rip;
 	struct tb *tb, *stale;
 	uint8_t *page, *second;
-	gpa_t gpa = cpu_code_page(cpu, rip, &page) | (rip & ~PAGE_MASK), second_gpa;
+	gpa_t gpa, second_gpa;
 
+	/* Behind the last page EIP wraps. */
+	if (dbt_narrow(d) && rip >= 0xfffff000u)
+		return NULL;
+	gpa = cpu_code_page(cpu, rip, &page) | (rip & ~PAGE_MASK);
 	if (!page || !find_second(d, rip, page, &second_gpa, &second))
 		return NULL;
 	tb = tb_find(d, rip, gpa, dbt_key(d), page, second_gpa, &stale);
@@ -454,48 +459,52 @@ static uint32_t *slot_hash(struct dbt_slots *kind, uint64_t target)
 	return &kind->hash[at];
 }
 
-uint32_t dbt_slot_get(struct dbt *d, uint64_t target, bool user)
+uint32_t dbt_slot_get(struct dbt *d, uint64_t target, enum dbt_kind kind)
 {
-	struct dbt_slots *kind = &d->slot_kinds[user];
-	uint32_t *hashed = slot_hash(kind, target);
+	struct dbt_slots *slots = &d->slot_kinds[kind];
+	uint32_t *hashed = slot_hash(slots, target);
 
 	if (!*hashed) {
-		if (kind->count == DBT_SLOTS_MAX)
+		if (slots->count == DBT_SLOTS_MAX)
 			return ~0u;
-		kind->slots[kind->count] = (struct dbt_slot){.target = target};
-		*hashed = ++kind->count;
+		slots->slots[slots->count] = (struct dbt_slot){.target = target};
+		*hashed = ++slots->count;
 	}
 	return *hashed - 1;
 }
 
-/* Slots made since the last time get their stubs and the default in all contexts. */
-static void slots_complete(struct dbt *d, bool user)
+/* Where branches of a kind of code lead, by context. */
+static struct dbt_targets *of_contexts(const struct dbt *d, enum dbt_kind kind)
 {
-	struct dbt_slots *kind = &d->slot_kinds[user];
+	return kind == DBT_KERNEL ? d->kernel_own : kind == DBT_USER ? d->targets : d->targets32;
+}
 
-	for (uint32_t i = kind->count; i-- > 0 && !kind->slots[i].stub;) {
+/* Slots made since the last time get their stubs and the default in all contexts. */
+static void slots_complete(struct dbt *d, enum dbt_kind kind)
+{
+	struct dbt_slots *slots = &d->slot_kinds[kind];
+
+	for (uint32_t i = slots->count; i-- > 0 && !slots->slots[i].stub;) {
 		struct emitter e = emitter_at(d, d->code_used);
 
-		kind->slots[i].stub = (uint32_t)d->code_used;
-		emit_mov_imm(&e, HOST_U, kind->slots[i].target);
+		slots->slots[i].stub = (uint32_t)d->code_used;
+		emit_mov_imm(&e, HOST_U, slots->slots[i].target);
 		emit_mov_imm(&e, HOST_T, i);
 		emit_jmp(&e, d->exit_slot);
 		d->code_used = (size_t)(e.at - d->code_write);
 		for (unsigned n = 0; n < d->mmu.context_count; n++)
-			(user ? d->targets : d->kernel_own)[n].slots[i] = (uintptr_t)d->code_run + kind->slots[i].stub;
-		if (!user)
-			d->kernel.slots[i] = (uintptr_t)d->code_run + kind->slots[i].stub;
+			of_contexts(d, kind)[n].slots[i] = (uintptr_t)d->code_run + slots->slots[i].stub;
+		if (kind == DBT_KERNEL)
+			d->kernel.slots[i] = (uintptr_t)d->code_run + slots->slots[i].stub;
 	}
 	d->code_used = (d->code_used + 15) & ~(size_t)15;
 }
 
-static struct dbt_targets *targets_now(struct dbt *d, bool user)
+static struct dbt_targets *targets_now(struct dbt *d, enum dbt_kind kind)
 {
 	unsigned context = (unsigned)(d->mmu.current - d->mmu.contexts);
 
-	if (user)
-		return &d->targets[context];
-	return d->kernel_private ? &d->kernel_own[context] : &d->kernel;
+	return kind == DBT_KERNEL && !d->kernel_private ? &d->kernel : &of_contexts(d, kind)[context];
 }
 
 static unsigned code_page_bit(gva_t page)
@@ -520,19 +529,19 @@ static void note_target(struct dbt *d, const struct tb *tb)
 
 void dbt_slot_resolve(struct dbt *d, uint32_t slot, struct tb *tb)
 {
-	bool user = d->cpu.cpl == 3;
+	enum dbt_kind kind = dbt_kind_now(d);
 
-	if (slot >= d->slot_kinds[user].count || d->slot_kinds[user].slots[slot].target != tb->rip)
+	if (slot >= d->slot_kinds[kind].count || d->slot_kinds[kind].slots[slot].target != tb->rip)
 		return;
 	note_target(d, tb);
-	targets_now(d, user)->slots[slot] = (uintptr_t)tb_entry(d, tb);
-	targets_now(d, user)->filled_slots++;
+	targets_now(d, kind)->slots[slot] = (uintptr_t)tb_entry(d, tb);
+	targets_now(d, kind)->filled_slots++;
 }
 
 /* A branch to a block that crosses goes by a slot: its second page may be mapped elsewhere in another context. */
 static uint32_t slot_stub(struct dbt *d, struct tb *tb)
 {
-	uint32_t slot = dbt_slot_get(d, tb->rip, d->cpu.cpl == 3), at = (uint32_t)d->code_used;
+	uint32_t slot = dbt_slot_get(d, tb->rip, dbt_kind_now(d)), at = (uint32_t)d->code_used;
 	struct emitter e = emitter_at(d, at);
 
 	if (slot == ~0u || d->code_size - d->code_used < 64)
@@ -540,7 +549,7 @@ static uint32_t slot_stub(struct dbt *d, struct tb *tb)
 	emit_load(&e, HOST_T, mem_gs(DBT_OFFSET(slots_now)), 8);
 	emit_jmp_mem(&e, mem_base(HOST_T, (int32_t)(slot * 8)));
 	d->code_used = (size_t)(e.at - d->code_write + 15) & ~(size_t)15;
-	slots_complete(d, d->cpu.cpl == 3);
+	slots_complete(d, dbt_kind_now(d));
 	dbt_slot_resolve(d, slot, tb);
 	return at;
 }
@@ -569,7 +578,7 @@ void dbt_link_resolve(struct dbt *d, uint32_t link, struct tb *tb)
 
 void dbt_jump_resolve(struct dbt *d, struct tb *tb)
 {
-	struct dbt_targets *targets = targets_now(d, d->cpu.cpl == 3);
+	struct dbt_targets *targets = targets_now(d, dbt_kind_now(d));
 	uint8_t *entry = dbt_tb_indirect_entry(d, tb);
 	uint16_t at = (uint16_t)tb->rip;
 
@@ -585,13 +594,13 @@ void dbt_jump_resolve(struct dbt *d, struct tb *tb)
 	targets->jumps[at] = (uintptr_t)entry;
 }
 
-void dbt_targets_flush(struct dbt *d, struct dbt_targets *targets, bool user)
+void dbt_targets_flush(struct dbt *d, struct dbt_targets *targets, enum dbt_kind kind)
 {
-	struct dbt_slots *kind = &d->slot_kinds[user];
+	struct dbt_slots *slots = &d->slot_kinds[kind];
 
 	if (targets->filled_slots) {
-		for (uint32_t i = 0; i < kind->count; i++)
-			targets->slots[i] = (uintptr_t)d->code_run + kind->slots[i].stub;
+		for (uint32_t i = 0; i < slots->count; i++)
+			targets->slots[i] = (uintptr_t)d->code_run + slots->slots[i].stub;
 		targets->filled_slots = 0;
 	}
 	if (targets->used_count <= ARRAY_SIZE(targets->used)) {
@@ -614,21 +623,21 @@ void dbt_side_reset(struct dbt *d)
 
 void dbt_select(struct dbt *d)
 {
-	bool user = d->cpu.cpl == 3;
+	struct dbt_targets *now = targets_now(d, dbt_kind_now(d));
 
-	slots_complete(d, false);
-	slots_complete(d, true);
-	for (unsigned i = 0; i < 2; i++) {
-		struct dbt_targets *targets = targets_now(d, i);
+	for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++)
+		slots_complete(d, kind);
+	for (enum dbt_kind kind = DBT_KERNEL; kind <= DBT_USER; kind++) {
+		struct dbt_targets *targets = targets_now(d, kind);
 
-		d->slots_of[i] = (uintptr_t)targets->slots;
-		d->jumps_of[i] = (uintptr_t)targets->jumps >> 3;
+		d->slots_of[kind] = (uintptr_t)targets->slots;
+		d->jumps_of[kind] = (uintptr_t)targets->jumps >> 3;
 	}
-	d->slots_now = d->slots_of[user];
-	d->jumps_now = d->jumps_of[user];
+	d->slots_now = (uintptr_t)now->slots;
+	d->jumps_now = (uintptr_t)now->jumps >> 3;
 	for (unsigned i = 0; i < TLB_COUNT; i++)
-		d->table[i] = dbt_mmu_table(&d->mmu, (enum tlb_index)i);
-	d->table_now = d->table[d->cpu.rights];
+		d->table[i] = dbt_mmu_table(&d->mmu, i);
+	d->table_now = dbt_mmu_table(&d->mmu, dbt_table_index(d));
 }
 
 /* ---- mappings that change ---- */
@@ -644,7 +653,7 @@ static void on_switched(void *ctx)
 		return;
 	d->kernel_nonglobal = false;
 	d->kernel_private = ++d->kernel_flushes == PRIVATE_AFTER;
-	dbt_targets_flush(d, &d->kernel, false);
+	dbt_targets_flush(d, &d->kernel, DBT_KERNEL);
 	dbt_side_reset(d);
 }
 
@@ -660,12 +669,12 @@ static void on_dropped(void *ctx, struct dbt_context *context, gva_t page)
 	}
 	dbt_side_reset(d);
 	if (!context || d->kernel_nonglobal || page != ~0ull)
-		dbt_targets_flush(d, &d->kernel, false);
+		dbt_targets_flush(d, &d->kernel, DBT_KERNEL);
 	for (unsigned i = 0; i < d->mmu.context_count; i++) {
 		if (context && context != &d->mmu.contexts[i])
 			continue;
-		dbt_targets_flush(d, &d->targets[i], true);
-		dbt_targets_flush(d, &d->kernel_own[i], false);
+		for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++)
+			dbt_targets_flush(d, &of_contexts(d, kind)[i], kind);
 	}
 }
 
@@ -680,20 +689,21 @@ void dbt_code_flush(struct dbt *d)
 	d->tb_count = d->link_count = 0;
 	d->meta_used = 0;
 	d->code_used = d->code_start;
-	for (unsigned user = 0; user < 2; user++) {
-		clear(d->slot_kinds[user].hash, SLOT_HASH * sizeof(uint32_t));
-		d->slot_kinds[user].count = 0;
+	for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++) {
+		clear(d->slot_kinds[kind].hash, SLOT_HASH * sizeof(uint32_t));
+		d->slot_kinds[kind].count = 0;
 	}
 	d->kernel.used_count = ARRAY_SIZE(d->kernel.used) + 1;
 	d->kernel.filled_slots = 0;
-	dbt_targets_flush(d, &d->kernel, false);
+	dbt_targets_flush(d, &d->kernel, DBT_KERNEL);
 	for (unsigned i = 0; i < d->mmu.context_count; i++) {
-		d->targets[i].used_count = ARRAY_SIZE(d->kernel.used) + 1;
-		d->targets[i].filled_slots = 0;
-		dbt_targets_flush(d, &d->targets[i], true);
-		d->kernel_own[i].used_count = ARRAY_SIZE(d->kernel.used) + 1;
-		d->kernel_own[i].filled_slots = 0;
-		dbt_targets_flush(d, &d->kernel_own[i], false);
+		for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++) {
+			struct dbt_targets *targets = &of_contexts(d, kind)[i];
+
+			targets->used_count = ARRAY_SIZE(targets->used) + 1;
+			targets->filled_slots = 0;
+			dbt_targets_flush(d, targets, kind);
+		}
 	}
 	dbt_side_reset(d);
 	d->stats.cache_flushes++;
@@ -795,17 +805,18 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 	d->page_hash = reserve(DBT_PAGE_HASH * sizeof(*d->page_hash));
 	d->sites = reserve(dbt_sites_size());
 	d->links = reserve(DBT_LINKS_MAX * sizeof(*d->links));
-	for (unsigned user = 0; user < 2; user++) {
-		d->slot_kinds[user].slots = reserve(DBT_SLOTS_MAX * sizeof(struct dbt_slot));
-		d->slot_kinds[user].hash = reserve(SLOT_HASH * sizeof(uint32_t));
-		if (!d->slot_kinds[user].slots || !d->slot_kinds[user].hash)
+	for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++) {
+		d->slot_kinds[kind].slots = reserve(DBT_SLOTS_MAX * sizeof(struct dbt_slot));
+		d->slot_kinds[kind].hash = reserve(SLOT_HASH * sizeof(uint32_t));
+		if (!d->slot_kinds[kind].slots || !d->slot_kinds[kind].hash)
 			return -ENOMEM;
 	}
 	d->side_stack = mmap(NULL, DBT_SIDE_STACK + 2 * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	d->targets = calloc(DBT_CONTEXTS_MAX, sizeof(*d->targets));
+	d->targets32 = calloc(DBT_CONTEXTS_MAX, sizeof(*d->targets32));
 	d->kernel_own = calloc(DBT_CONTEXTS_MAX, sizeof(*d->kernel_own));
 	if (!d->meta || !d->tb_order || !d->tb_hash || !d->page_hash || !d->sites || !d->links || d->side_stack == MAP_FAILED ||
-	    !d->targets || !d->kernel_own)
+	    !d->targets || !d->targets32 || !d->kernel_own)
 		return -ENOMEM;
 	/* Guard, user code's, guard, supervisor code's, guard. */
 	if (mprotect(d->side_stack + PAGE_SIZE, DBT_SIDE_STACK, PROT_READ | PROT_WRITE) < 0 ||
@@ -821,10 +832,8 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 	if (template < 0)
 		return template;
 	r = targets_init(&d->kernel, template);
-	for (unsigned i = 0; r == 0 && i < d->mmu.context_count; i++)
-		r = targets_init(&d->targets[i], template);
-	for (unsigned i = 0; r == 0 && i < d->mmu.context_count; i++)
-		r = targets_init(&d->kernel_own[i], template);
+	for (unsigned i = 0; r == 0 && i < DBT_KINDS * d->mmu.context_count; i++)
+		r = targets_init(&of_contexts(d, i % DBT_KINDS)[i / DBT_KINDS], template);
 	close(template);
 	return r;
 }
@@ -845,16 +854,15 @@ void dbt_code_destroy(struct dbt *d)
 	unmap(d->page_hash, DBT_PAGE_HASH * sizeof(*d->page_hash));
 	unmap(d->sites, dbt_sites_size());
 	unmap(d->links, DBT_LINKS_MAX * sizeof(*d->links));
-	for (unsigned user = 0; user < 2; user++) {
-		unmap(d->slot_kinds[user].slots, DBT_SLOTS_MAX * sizeof(struct dbt_slot));
-		unmap(d->slot_kinds[user].hash, SLOT_HASH * sizeof(uint32_t));
+	for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++) {
+		unmap(d->slot_kinds[kind].slots, DBT_SLOTS_MAX * sizeof(struct dbt_slot));
+		unmap(d->slot_kinds[kind].hash, SLOT_HASH * sizeof(uint32_t));
 	}
 	unmap(d->side_stack, DBT_SIDE_STACK + 2 * PAGE_SIZE);
 	targets_destroy(&d->kernel);
-	for (unsigned i = 0; d->targets && i < DBT_CONTEXTS_MAX; i++)
-		targets_destroy(&d->targets[i]);
-	for (unsigned i = 0; d->kernel_own && i < DBT_CONTEXTS_MAX; i++)
-		targets_destroy(&d->kernel_own[i]);
-	free(d->targets);
-	free(d->kernel_own);
+	for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++) {
+		for (unsigned i = 0; of_contexts(d, kind) && i < DBT_CONTEXTS_MAX; i++)
+			targets_destroy(&of_contexts(d, kind)[i]);
+		free(of_contexts(d, kind));
+	}
 }

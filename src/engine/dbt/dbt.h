@@ -52,6 +52,7 @@ struct tb_insn {
 #define TB_INSN_REP     16u /* a host REP, see lower_string.c */
 #define TB_INSN_FOLDED  32u /* a retpoline: CALL, MOV and RET as one */
 #define TB_FOLDED_INSNS 3
+#define TB_INSN_TRUNCATED 64u /* of 32-bit code: the address is truncated, and in t (or a constant) */
 
 /* A bit of a block's key besides those of struct cpu: its one instruction is entered with RF set, which is how IRET returns from
  * a fault. Nothing can be seen of RF but in the frame of an interrupt that comes before that instruction. */
@@ -121,7 +122,13 @@ struct dbt_slot {
 	uint32_t stub; /* offset: leaves with this slot's number */
 };
 
-/* A kind of code whose slots are numbered together: kernel and user. */
+/* A kind of code: the slots of one are numbered together, and no block of one leads to a block of another. */
+enum dbt_kind {
+	DBT_KERNEL,
+	DBT_USER,
+	DBT_USER32,
+	DBT_KINDS,
+};
 struct dbt_slots {
 	struct dbt_slot *slots;
 	uint32_t count;
@@ -181,6 +188,7 @@ struct dbt {
 	uint64_t jump_to, c_sp, side_sp, side_base;
 	uint64_t side_user_base, side_user_sp; /* sp: the user's, while supervisor code runs */
 	uint8_t side_user;     /* whose side stack RSP is on */
+	bool side_narrow;      /* the user's has return sites of 32-bit code */
 	uint64_t table[TLB_COUNT]; /* of the current context */
 	uint64_t table_now;
 	uint64_t slots_of[2], jumps_of[2]; /* kernel, user */
@@ -192,6 +200,7 @@ struct dbt {
 	uint64_t guest_df;
 	uint64_t slots_now;    /* address of the slots of the current privilege and context */
 	uint64_t jumps_now;    /* the jump cache's address >> 3 */
+	uint64_t segment_odd[2]; /* FS, GS: 0 if all that 32-bit code asks of it is to add its base */
 	uint64_t x87_unloaded; /* the x87 state is in cpu.s.fpu, not in the host's registers */
 	uint64_t branch_target; /* of a call through memory, while its return address is pushed; MXCSR while it is looked at */
 	uint32_t exit_reason, exit_arg;
@@ -212,9 +221,10 @@ struct dbt {
 	uint32_t tb_count, tb_max;
 	struct dbt_link *links;
 	uint32_t link_count;
-	struct dbt_slots slot_kinds[2]; /* kernel, user */
+	struct dbt_slots slot_kinds[DBT_KINDS];
 	struct dbt_targets kernel;      /* supervisor code: one for all contexts, while what it leads to is global */
-	struct dbt_targets *targets;    /* user code: one a context */
+	struct dbt_targets *targets;    /* 64-bit user code: one a context */
+	struct dbt_targets *targets32;  /* 32-bit user code: likewise */
 	struct dbt_targets *kernel_own; /* supervisor code: one a context, for a guest whose kernel pages are not global */
 	bool kernel_private;            /* kernel_own is in use */
 	unsigned kernel_flushes;        /* of `kernel`, because another context was taken */
@@ -271,12 +281,12 @@ static inline uint8_t *tb_entry(const struct dbt *d, const struct tb *tb)
 uint8_t *dbt_tb_indirect_entry(struct dbt *d, struct tb *tb);
 uint32_t dbt_link_new(struct dbt *d, uint64_t target); /* ~0: full */
 void dbt_link_resolve(struct dbt *d, uint32_t link, struct tb *tb);
-uint32_t dbt_slot_get(struct dbt *d, uint64_t target, bool user); /* number; ~0: full */
+uint32_t dbt_slot_get(struct dbt *d, uint64_t target, enum dbt_kind kind); /* number; ~0: full */
 void dbt_slot_resolve(struct dbt *d, uint32_t slot, struct tb *tb);
 void dbt_jump_resolve(struct dbt *d, struct tb *tb);
-/* The context, the privilege level or both are others now: sets slots_now, jumps_now, table_now and the side stack. */
+/* The context, the kind of code or both are others now: sets slots_now, jumps_now and table_now. */
 void dbt_select(struct dbt *d);
-void dbt_targets_flush(struct dbt *d, struct dbt_targets *targets, bool user);
+void dbt_targets_flush(struct dbt *d, struct dbt_targets *targets, enum dbt_kind kind);
 void dbt_side_reset(struct dbt *d);
 
 extern const struct dbt_mmu_listener dbt_code_listener; /* ctx to be set */
@@ -287,6 +297,7 @@ void dbt_tb_drop(struct dbt *d, struct tb *tb);
 enum dbt_site {
 	SITE_PLAIN,
 	SITE_FRESH,    /* a kept addend is often another page's: look up */
+	SITE_WRAPS,    /* an address wraps at 4 GiB: truncate it */
 	SITE_CROSSES,  /* its accesses cross pages: check first, and look up */
 	SITE_STEP,     /* a device, or data in a page of code: interpret it */
 };
@@ -343,6 +354,12 @@ bool dbt_run(struct cpu *cpu);
 void dbt_x87_store(struct dbt *d);
 void dbt_x87_load(struct dbt *d);
 
+/* -- narrow.c -- */
+/* Is 32-bit user code such that it can be translated? Also notes what there is to say of FS and GS. */
+bool dbt_narrow_good(struct dbt *d);
+/* Translated 32-bit code has returned: its registers have 32 bits. */
+void dbt_narrow_truncate(struct dbt *d);
+
 /* -- stats.c -- */
 struct stats_sink;
 void dbt_stats_begin(struct dbt *d);
@@ -354,6 +371,23 @@ enum dbt_time dbt_time_change(struct dbt *d, enum dbt_time to);
 static inline enum dbt_time dbt_time(struct dbt *d, enum dbt_time to)
 {
 	return unlikely(d->measuring) ? dbt_time_change(d, to) : DBT_TIME_OUTSIDE;
+}
+
+/* Does the state of record stand before 32-bit code? */
+static inline bool dbt_narrow(const struct dbt *d)
+{
+	return d->cpu.mode == X86_MODE_32;
+}
+
+static inline enum dbt_kind dbt_kind_now(const struct dbt *d)
+{
+	return d->cpu.cpl != 3 ? DBT_KERNEL : dbt_narrow(d) ? DBT_USER32 : DBT_USER;
+}
+
+/* Which table's entries translated code goes by. */
+static inline unsigned dbt_table_index(const struct dbt *d)
+{
+	return dbt_narrow(d) ? DBT_TABLE_USER32 : d->cpu.rights;
 }
 
 static inline struct dbt *dbt_of(struct cpu *cpu)

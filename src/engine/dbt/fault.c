@@ -89,9 +89,10 @@ struct access {
 	gva_t gva;
 	unsigned size;
 	bool write;
+	uint64_t sum; /* the address with all 64 bits of what is added up */
 };
 
-static uint64_t effective_address(struct dbt *d, ucontext_t *context, const struct x86_insn *insn, uint64_t next)
+static uint64_t effective_address(struct dbt *d, ucontext_t *context, const struct x86_insn *insn, uint64_t next, uint64_t *sum)
 {
 	const struct x86_mem *mem = &insn->mem;
 	uint64_t address = (uint64_t)mem->disp;
@@ -102,26 +103,39 @@ static uint64_t effective_address(struct dbt *d, ucontext_t *context, const stru
 		address += guest_register(d, context, mem->base);
 	if (mem->index != X86_REG_NONE)
 		address += guest_register(d, context, mem->index) * mem->scale;
+	*sum = address;
 	if (insn->addrsize == 4)
 		address = (uint32_t)address;
 	if (mem->seg >= X86_FS)
 		address += d->cpu.s.seg[mem->seg].base;
-	return address;
+	return insn->mode == X86_MODE_64 ? address : (uint32_t)address;
+}
+
+/* At an address in a register. */
+static struct access at_register(const struct x86_insn *insn, uint64_t address, unsigned size, bool write)
+{
+	return (struct access){
+		.gva = insn->mode == X86_MODE_64 ? address : (uint32_t)address, .size = size, .write = write, .sum = address,
+	};
 }
 
 /* The accesses that translated code makes for the instruction. */
 static unsigned accesses_of(struct dbt *d, ucontext_t *context, const struct x86_insn *insn, uint64_t next,
 			    struct access *accesses)
 {
-	uint64_t rsp = guest_register(d, context, X86_RSP);
-	unsigned count = 0;
+	uint64_t rsp = guest_register(d, context, X86_RSP), rsi = guest_register(d, context, X86_RSI);
+	uint64_t rdi = guest_register(d, context, X86_RDI);
+	unsigned count = 0, word = insn->mode == X86_MODE_64 ? 8 : 4;
 
 	for (unsigned i = 0; i < insn->operand_count; i++) {
 		const struct x86_operand *operand = &insn->operand[i];
+		struct access *a = &accesses[count];
 
-		if (operand->kind == X86_OPND_MEM && operand->size)
-			accesses[count++] = (struct access){effective_address(d, context, insn, next), operand->size,
-							    (operand->access & X86_ACCESS_WRITE) != 0};
+		if (operand->kind != X86_OPND_MEM || !operand->size)
+			continue;
+		*a = (struct access){.size = operand->size, .write = (operand->access & X86_ACCESS_WRITE) != 0};
+		a->gva = effective_address(d, context, insn, next, &a->sum);
+		count++;
 	}
 	if ((insn->op == X86_BT || insn->op == X86_BTS || insn->op == X86_BTR || insn->op == X86_BTC) && count &&
 	    insn->operand[1].kind == X86_OPND_GPR) {
@@ -129,28 +143,32 @@ static unsigned accesses_of(struct dbt *d, ucontext_t *context, const struct x86
 
 		/* The element that holds the bit; lower_bits.c has them of 4 and 8 bytes. */
 		accesses[0].gva += insn->opsize == 8 ? (uint64_t)((int64_t)bit >> 6) * 8 : (uint64_t)((int32_t)bit >> 5) * 4;
+		if (word == 4)
+			accesses[0].gva = accesses[0].sum = (uint32_t)accesses[0].gva;
 	}
 	switch (insn->op) {
 	case X86_MOVS:
-		accesses[count++] = (struct access){guest_register(d, context, X86_RSI), insn->opsize, false};
-		accesses[count++] = (struct access){guest_register(d, context, X86_RDI), insn->opsize, true};
+		accesses[count++] = at_register(insn, rsi, insn->opsize, false);
+		accesses[count++] = at_register(insn, rdi, insn->opsize, true);
 		break;
 	case X86_STOS:
-		accesses[count++] = (struct access){guest_register(d, context, X86_RDI), insn->opsize, true};
+		accesses[count++] = at_register(insn, rdi, insn->opsize, true);
 		break;
 	case X86_LODS:
-		accesses[count++] = (struct access){guest_register(d, context, X86_RSI), insn->opsize, false};
+		accesses[count++] = at_register(insn, rsi, insn->opsize, false);
 		break;
 	case X86_PUSH:
+	case X86_PUSHF:
 	case X86_CALL:
-		accesses[count++] = (struct access){rsp - 8, 8, true};
+		accesses[count++] = at_register(insn, rsp - word, word, true);
 		break;
 	case X86_POP:
+	case X86_POPF:
 	case X86_RET:
-		accesses[count++] = (struct access){rsp, 8, false};
+		accesses[count++] = at_register(insn, rsp, word, false);
 		break;
 	case X86_LEAVE:
-		accesses[count++] = (struct access){guest_register(d, context, X86_RBP), 8, false};
+		accesses[count++] = at_register(insn, guest_register(d, context, X86_RBP), word, false);
 		break;
 	default:
 		break;
@@ -185,8 +203,8 @@ static bool fill(struct dbt *d, const struct access *accesses, unsigned count, u
 			*site = SITE_CROSSES;
 			return false;
 		}
-		had = dbt_mmu_peek(&d->mmu, a->gva, d->cpu.rights, &before);
-		if (dbt_mmu_fill(&d->mmu, a->gva, a->write, d->cpu.rights, addend) != DBT_FILLED) {
+		had = dbt_mmu_peek(&d->mmu, a->gva, dbt_table_index(d), &before);
+		if (dbt_mmu_fill(&d->mmu, a->gva, a->write, dbt_table_index(d), addend) != DBT_FILLED) {
 			if (is_device(d, a->gva))
 				*site = SITE_STEP;
 			return false;
@@ -217,6 +235,18 @@ static bool misaligned(const struct x86_insn *insn, const struct access *access)
 	}
 }
 
+/* Would an address of 32-bit code have to wrap, which is not truncated? */
+static bool wrapping(const struct x86_insn *insn, const struct tb_insn *info, const struct access *accesses, unsigned count)
+{
+	if (insn->mode == X86_MODE_64 || (info->flags & TB_INSN_TRUNCATED))
+		return false;
+	for (unsigned i = 0; i < count; i++) {
+		if (accesses[i].sum != accesses[i].gva)
+			return true;
+	}
+	return false;
+}
+
 /* True if the access is to be made again. */
 static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, struct tb_insn *insn, uint32_t at)
 {
@@ -225,7 +255,7 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 	uint64_t rip = tb->rip + insn->guest, addend = 0;
 	enum dbt_site site;
 	unsigned count;
-	bool changed;
+	bool changed, wraps;
 	int length;
 
 	length = x86_decode(&decoded, tb->bytes + insn->guest, tb->length - insn->guest, (enum x86_mode)(tb->key & 3));
@@ -234,6 +264,12 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 	count = accesses_of(d, context, &decoded, rip + (unsigned)length, accesses);
 	if (count && misaligned(&decoded, &accesses[0]))
 		return false;
+	/* Where the sum is accessed, the addend of the page that it wraps to would lead 4 GiB away from that. */
+	wraps = wrapping(&decoded, insn, accesses, count);
+	if (wraps && (insn->flags & TB_INSN_U_LIVE)) {
+		count_site(d, tb, insn, TB_REDIRECT, SITE_WRAPS);
+		return false;
+	}
 	if (!fill(d, accesses, count, &addend, &changed, &site)) {
 		count_site(d, tb, insn, TB_REDIRECT, site);
 		return false;
@@ -250,8 +286,8 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 		return true;
 	}
 	if (!changed) {
-		/* The look-up was that of a register whose page is none. */
-		count_site(d, tb, insn, TB_REDIRECT, SITE_FRESH);
+		/* An address wraps, or the look-up was that of a register whose page is none. */
+		count_site(d, tb, insn, TB_REDIRECT, wraps ? SITE_WRAPS : SITE_FRESH);
 		return false;
 	}
 	set_pc(context, d->code_run + tb->host + insn->host);

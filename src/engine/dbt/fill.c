@@ -189,8 +189,10 @@ static uint8_t *view_for(struct dbt_mmu *mmu, const struct x86_walk *walk, bool 
 	return view || write ? view : dbt_ram_view(mmu->ram, page, false);
 }
 
-enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, enum tlb_index index, uint64_t *addend)
+enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, unsigned table_index, uint64_t *addend)
 {
+	bool narrow = table_index == DBT_TABLE_USER32;
+	enum tlb_index index = narrow ? TLB_USER : (enum tlb_index)table_index;
 	struct cpu *cpu = mmu->cpu;
 	struct mem *mem = &cpu->vm->mem;
 	struct dbt_table *table;
@@ -198,11 +200,11 @@ enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, enum tlb_
 	uint8_t *view;
 	bool writable, log = logging(mem);
 
-	if (!canonical(gva) ||
+	if (!canonical(gva) || (narrow && gva >> 32) ||
 	    x86_walk(mem, &cpu->s, cpu->cpuid->physical_bits, gva, access_of(index, write), &walk) < 0)
 		return DBT_FILL_NO;
 	view = view_for(mmu, &walk, write, index, log, &writable);
-	table = view ? dbt_mmu_table_for(mmu, index) : NULL;
+	table = view ? dbt_mmu_table_for(mmu, table_index) : NULL;
 	if (!table)
 		return DBT_FILL_NO;
 
@@ -229,7 +231,7 @@ enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, enum tlb_
 	return DBT_FILLED;
 }
 
-bool dbt_mmu_peek(struct dbt_mmu *mmu, gva_t gva, enum tlb_index index, uint64_t *addend)
+bool dbt_mmu_peek(struct dbt_mmu *mmu, gva_t gva, unsigned index, uint64_t *addend)
 {
 	struct dbt_table *table = dbt_mmu_table_for(mmu, index);
 

@@ -58,13 +58,22 @@ void tr_step(struct tr *tr)
 	tr->ended = true;
 }
 
+uint32_t tr_help_new(struct tr *tr)
+{
+	struct x86_insn insn = tr->insn;
+
+	/* That of 32-bit code may have been given a longer encoding. */
+	insn.length = (uint8_t)(tr->next - tr->at);
+	return dbt_help_new(tr->d, &insn);
+}
+
 bool tr_help(struct tr *tr)
 {
 	uint32_t number;
 
 	if (!dbt_helped(&tr->insn))
 		return false;
-	number = dbt_help_new(tr->d, &tr->insn);
+	number = tr_help_new(tr);
 	if (number == ~0u)
 		return false;
 	tr_step(tr);
@@ -86,21 +95,29 @@ static void return_site(struct tr *tr)
 	tr_forget_u(tr);
 }
 
+uint64_t tr_target(const struct tr *tr)
+{
+	uint64_t target = tr->next + tr->insn.imm;
+
+	return tr->narrow ? (uint32_t)target : target;
+}
+
 static void push_next(struct tr *tr)
 {
 	struct emitter *e = &tr->e;
-	bool small = (int64_t)tr->next == (int32_t)tr->next;
+	bool small = tr->narrow || (int64_t)tr->next == (int32_t)tr->next;
+	int32_t word = (int32_t)tr->word;
 	struct host_mem top;
 
 	if (!small)
 		emit_mov_imm(e, HOST_T, tr->next);
-	top = tr_stack(tr, -8, 8);
+	top = tr_stack(tr, -word, tr->word);
 	tr_commit(tr);
 	if (small)
-		emit_store_imm(e, top, (int32_t)tr->next, 8);
+		emit_store_imm(e, top, (int32_t)tr->next, tr->word);
 	else
 		emit_store(e, top, HOST_T, 8);
-	tr_adjust_rsp(tr, -8);
+	tr_adjust_rsp(tr, -word);
 }
 
 /* ---- calls that do not return ---- */
@@ -133,7 +150,7 @@ static bool lower_retpoline(struct tr *tr)
 	struct emitter *e = &tr->e;
 	struct host_mem top;
 
-	if (!bytes || tr->next + gap + 5 - tr->rip > sizeof(tr->guest))
+	if (tr->narrow || !bytes || tr->next + gap + 5 - tr->rip > sizeof(tr->guest))
 		return false;
 	mov = bytes + gap;
 	/* REX.W 89 /r with a SIB byte: [rsp] */
@@ -169,6 +186,9 @@ static bool never_returns(const struct tr *tr)
 	if (!bytes)
 		return false;
 	bytes += gap;
+	if (tr->narrow)
+		return (bytes[0] == 0x83 && bytes[1] == 0xc4) || (bytes[0] == 0x8d && bytes[1] == 0x64 && bytes[2] == 0x24) ||
+		       (bytes[0] & 0xf8) == 0x58;
 	return (bytes[0] == 0x48 && bytes[1] == 0x83 && bytes[2] == 0xc4) ||
 	       (bytes[0] == 0x48 && bytes[1] == 0x8d && bytes[2] == 0x64 && bytes[3] == 0x24) ||
 	       (bytes[0] & 0xf8) == 0x58 || (bytes[0] == 0x41 && (bytes[1] & 0xf8) == 0x58) ||
@@ -185,22 +205,22 @@ static bool lower_call(struct tr *tr)
 			return true;
 		push_next(tr);
 		if (never_returns(tr)) {
-			tr_jump_to(tr, tr->next + tr->insn.imm);
+			tr_jump_to(tr, tr_target(tr));
 			return true;
 		}
-		jump_out(tr, 0xe8, tr->next + tr->insn.imm, false);
-	} else if (operand->kind == X86_OPND_GPR && operand->size == 8) {
+		jump_out(tr, 0xe8, tr_target(tr), false);
+	} else if (operand->kind == X86_OPND_GPR && operand->size == tr->word) {
 		/* The target may be RSP or a register in memory: neither changes but by the push. */
 		if (operand->reg == X86_RSP)
 			return false;
 		push_next(tr);
 		tr_forget_u(tr);
 		if (tr_value(tr, operand->reg, HOST_U) != HOST_U)
-			emit_mov_reg(e, HOST_U, guest_to_host[operand->reg], 8);
+			emit_mov_reg(e, HOST_U, guest_to_host[operand->reg], tr->word);
 		indirect(e, true);
-	} else if (operand->kind == X86_OPND_MEM && operand->size == 8) {
+	} else if (operand->kind == X86_OPND_MEM && operand->size == tr->word) {
 		tr_forget_u(tr);
-		emit_load(e, HOST_U, tr_memory(tr, &tr->insn.mem, 8), 8);
+		emit_load(e, HOST_U, tr_memory(tr, &tr->insn.mem, tr->word), tr->word);
 		emit_store(e, mem_gs(DBT_OFFSET(branch_target)), HOST_U, 8);
 		tr_forget_u(tr);
 		push_next(tr);
@@ -220,13 +240,13 @@ static bool lower_ret(struct tr *tr)
 	int32_t parameters = tr->insn.operand_count ? (int32_t)(tr->insn.imm & 0xffff) : 0;
 	struct host_mem top;
 
-	if (tr->insn.opsize != 8)
+	if (tr->insn.opsize != tr->word)
 		return false;
-	top = tr_stack(tr, 0, 8);
+	top = tr_stack(tr, 0, tr->word);
 	tr_commit(tr);
-	emit_load(&tr->e, HOST_U, top, 8);
+	emit_load(&tr->e, HOST_U, top, tr->word);
 	tr_forget_u(tr);
-	tr_adjust_rsp(tr, 8 + parameters);
+	tr_adjust_rsp(tr, (int32_t)tr->word + parameters);
 	emit_ret(&tr->e);
 	tr->ended = true;
 	return true;
@@ -239,21 +259,21 @@ static bool lower_jmp(struct tr *tr)
 
 	if (operand->kind == X86_OPND_REL) {
 		tr_commit(tr);
-		tr_jump_to(tr, tr->next + tr->insn.imm);
+		tr_jump_to(tr, tr_target(tr));
 		return true;
 	}
-	if (operand->size != 8)
+	if (operand->size != tr->word)
 		return false;
 	if (operand->kind == X86_OPND_GPR) {
 		tr_forget_u(tr);
 		tr_commit(tr);
 		if (tr_value(tr, operand->reg, HOST_U) != HOST_U)
-			emit_mov_reg(e, HOST_U, guest_to_host[operand->reg], 8);
+			emit_mov_reg(e, HOST_U, guest_to_host[operand->reg], tr->word);
 	} else {
-		struct host_mem mem = tr_memory(tr, &tr->insn.mem, 8);
+		struct host_mem mem = tr_memory(tr, &tr->insn.mem, tr->word);
 
 		tr_commit(tr);
-		emit_load(e, HOST_U, mem, 8);
+		emit_load(e, HOST_U, mem, tr->word);
 	}
 	emit_indirect_jump(e);
 	tr->ended = true;
@@ -263,15 +283,15 @@ static bool lower_jmp(struct tr *tr)
 /* JRCXZ, JECXZ, LOOP: RCX is looked at in t, and jrcxz reaches no further than the next instructions. */
 static bool lower_count_branch(struct tr *tr)
 {
-	uint64_t target = tr->next + tr->insn.imm;
+	uint64_t target = tr_target(tr);
 	struct emitter *e = &tr->e;
 	uint8_t *zero, *over;
 
 	if (tr->insn.op == X86_LOOP) {
-		if (tr->insn.addrsize != 8)
+		if (tr->insn.addrsize != tr->word)
 			return false;
 		tr_commit(tr);
-		emit_lea(e, HOST_R9, mem_base(HOST_R9, -1), 8);
+		emit_lea(e, HOST_R9, mem_base(HOST_R9, -1), tr->word);
 		emit_mov_reg(e, HOST_T, HOST_R9, 8);
 		zero = emit_jrcxz(e);
 		jump_out(tr, 0xe9, target, false);
@@ -291,38 +311,39 @@ static bool lower_count_branch(struct tr *tr)
 
 static bool lower_push(struct tr *tr)
 {
+	int32_t word = (int32_t)tr->word;
 	const struct x86_operand *operand = &tr->insn.operand[0];
 	struct emitter *e = &tr->e;
 	struct host_mem top;
 	unsigned value;
 
-	if (tr->insn.opsize != 8)
+	if (tr->insn.opsize != tr->word)
 		return false;
 	switch (operand->kind) {
 	case X86_OPND_GPR:
 		value = tr_value(tr, operand->reg, HOST_T);
-		top = tr_stack(tr, -8, 8);
+		top = tr_stack(tr, -word, tr->word);
 		tr_commit(tr);
-		emit_store(e, top, value, 8);
+		emit_store(e, top, value, tr->word);
 		break;
 	case X86_OPND_IMM:
-		top = tr_stack(tr, -8, 8);
+		top = tr_stack(tr, -word, tr->word);
 		tr_commit(tr);
-		emit_store_imm(e, top, (int32_t)tr->insn.imm, 8);
+		emit_store_imm(e, top, (int32_t)tr->insn.imm, tr->word);
 		break;
 	case X86_OPND_MEM:
 		tr_forget_u(tr);
-		emit_load(e, HOST_T, tr_memory(tr, &tr->insn.mem, 8), 8);
+		emit_load(e, HOST_T, tr_memory(tr, &tr->insn.mem, tr->word), tr->word);
 		tr_forget_u(tr);
-		top = tr_stack(tr, -8, 8);
+		top = tr_stack(tr, -word, tr->word);
 		tr->info->flags = TB_INSN_RESTART;
 		tr_commit(tr);
-		emit_store(e, top, HOST_T, 8);
+		emit_store(e, top, HOST_T, tr->word);
 		break;
 	default:
 		return false;
 	}
-	tr_adjust_rsp(tr, -8);
+	tr_adjust_rsp(tr, -word);
 	return true;
 }
 
@@ -333,20 +354,20 @@ static bool lower_pop(struct tr *tr)
 	struct host_mem top;
 	unsigned host;
 
-	if (tr->insn.opsize != 8 || operand->kind != X86_OPND_GPR)
+	if (tr->insn.opsize != tr->word || operand->kind != X86_OPND_GPR)
 		return false;
-	top = tr_stack(tr, 0, 8);
+	top = tr_stack(tr, 0, tr->word);
 	host = guest_to_host[operand->reg];
 	tr_commit(tr);
 	if (host == HOST_NONE) {
 		emit_load(e, HOST_T, top, 8);
 		tr_set(tr, operand->reg, HOST_T);
 	} else {
-		emit_load(e, host, top, 8);
+		emit_load(e, host, top, tr->word);
 		tr_register_written(tr, operand->reg);
 	}
 	if (operand->reg != X86_RSP)
-		tr_adjust_rsp(tr, 8);
+		tr_adjust_rsp(tr, (int32_t)tr->word);
 	return true;
 }
 
@@ -356,14 +377,14 @@ static bool lower_leave(struct tr *tr)
 	struct x86_mem frame = {.seg = X86_SS, .base = X86_RBP, .index = X86_REG_NONE, .scale = 1};
 	struct host_mem mem;
 
-	if (tr->insn.opsize != 8)
+	if (tr->insn.opsize != tr->word)
 		return false;
 	/* An address size prefix says nothing of the stack. */
-	tr->insn.addrsize = 8;
-	mem = tr_memory(tr, &frame, 8);
+	tr->insn.addrsize = (uint8_t)tr->word;
+	mem = tr_memory(tr, &frame, tr->word);
 	tr_commit(tr);
-	emit_load(e, HOST_T, mem, 8);
-	emit_lea(e, HOST_R15, mem_base(HOST_RBP, 8), 8);
+	emit_load(e, HOST_T, mem, tr->word);
+	emit_lea(e, HOST_R15, mem_base(HOST_RBP, (int32_t)tr->word), tr->word);
 	emit_mov_reg(e, HOST_RBP, HOST_T, 8);
 	tr_register_written(tr, X86_RBP);
 	tr_register_written(tr, X86_RSP);
@@ -380,12 +401,12 @@ static bool lower_lea(struct tr *tr)
 	if (size < 4)
 		return false;
 	mem.seg = X86_DS;
-	if (dst == X86_RSP && mem.base == X86_RSP && mem.index == X86_REG_NONE && size == 8 && tr->insn.addrsize == 8) {
+	if (dst == X86_RSP && mem.base == X86_RSP && mem.index == X86_REG_NONE && size == tr->word && tr->insn.addrsize == tr->word) {
 		tr_commit(tr);
 		tr_adjust_rsp(tr, (int32_t)mem.disp);
 		return true;
 	}
-	if (host != HOST_NONE && tr->insn.addrsize == 8 && mem.base < 16 && guest_to_host[mem.base] != HOST_NONE &&
+	if (host != HOST_NONE && tr->insn.addrsize == tr->word && mem.base < 16 && guest_to_host[mem.base] != HOST_NONE &&
 	    (mem.index == X86_REG_NONE || guest_to_host[mem.index] != HOST_NONE)) {
 		struct host_mem ea = {.base = guest_to_host[mem.base],
 				      .index = mem.index == X86_REG_NONE ? HOST_NONE : guest_to_host[mem.index],
@@ -452,7 +473,7 @@ bool tr_lower(struct tr *tr)
 		return lower_jmp(tr);
 	case X86_JCC:
 		tr_commit(tr);
-		jump_out(tr, 0x0f80u | tr->insn.cc, tr->next + tr->insn.imm, false);
+		jump_out(tr, 0x0f80u | tr->insn.cc, tr_target(tr), false);
 		return true;
 	case X86_JCXZ:
 	case X86_LOOP:

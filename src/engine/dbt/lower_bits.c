@@ -37,7 +37,7 @@ bool tr_lower_bits(struct tr *tr)
 		return false;
 	}
 	if (insn->operand[0].kind != X86_OPND_MEM || insn->operand[1].kind != X86_OPND_GPR || size < 4 ||
-	    insn->addrsize != 8 || tr->check_crossing)
+	    insn->addrsize != tr->word || tr->check_crossing)
 		return false;
 	tr_forget_u(tr);
 	index = tr_value(tr, insn->operand[1].reg, HOST_U);
@@ -51,7 +51,7 @@ bool tr_lower_bits(struct tr *tr)
 	emit_store(e, mem_gs(DBT_OFFSET(bit_element)), HOST_U, 8);
 	tr_address(tr, &insn->mem, HOST_T);
 	emit_load(e, HOST_U, mem_gs(DBT_OFFSET(bit_element)), 8);
-	emit_lea(e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = (uint8_t)size}, 8);
+	emit_lea(e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = (uint8_t)size}, tr->word);
 	tr_look_up(tr, HOST_T);
 	emit_lea(e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1}, 8);
 	emit_load(e, HOST_U, mem_gs(DBT_OFFSET(bit_index)), 8);

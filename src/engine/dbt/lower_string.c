@@ -133,7 +133,7 @@ static void advance(struct tr *tr, unsigned guest)
 {
 	unsigned host = guest_to_host[guest];
 
-	emit_lea(&tr->e, host, mem_base((uint8_t)host, tr->insn.opsize), 8);
+	emit_lea(&tr->e, host, mem_base((uint8_t)host, tr->insn.opsize), tr->word);
 	tr_register_written(tr, guest);
 }
 
@@ -181,7 +181,7 @@ bool tr_lower_string(struct tr *tr)
 
 	if (insn->op != X86_STOS && insn->op != X86_LODS && !movs)
 		return false;
-	if (insn->addrsize != 8 || (insn->op != X86_STOS && insn->mem.seg >= X86_FS))
+	if (insn->addrsize != tr->word || (insn->op != X86_STOS && insn->mem.seg >= X86_FS) || tr->wraps)
 		return false;
 	if (!(insn->prefixes & (X86_PFX_REP | X86_PFX_REPNE)))
 		return !tr->check_crossing && lower_once(tr);

@@ -90,13 +90,13 @@ static bool lower_pushf(struct tr *tr)
 {
 	struct host_mem top;
 
-	if (tr->insn.opsize != 8)
+	if (tr->insn.opsize != tr->word)
 		return false;
 	flags_to_t(tr);
-	top = tr_stack(tr, -8, 8);
+	top = tr_stack(tr, -(int32_t)tr->word, tr->word);
 	tr_commit(tr);
-	emit_store(&tr->e, top, HOST_T, 8);
-	tr_adjust_rsp(tr, -8);
+	emit_store(&tr->e, top, HOST_T, tr->word);
+	tr_adjust_rsp(tr, -(int32_t)tr->word);
 	return true;
 }
 
@@ -201,11 +201,11 @@ static bool lower_popf(struct tr *tr)
 	uint8_t *slow[4];
 	unsigned count;
 
-	if (tr->insn.opsize != 8)
+	if (tr->insn.opsize != tr->word)
 		return false;
-	top = tr_stack(tr, 0, 8);
+	top = tr_stack(tr, 0, tr->word);
 	tr_commit(tr);
-	emit_load(e, HOST_T, top, 8);
+	emit_load(e, HOST_T, top, tr->word);
 	tr_forget_u(tr);
 	tr_free_flags(tr);
 	count = check_flags(tr, tr->user, false, slow);
@@ -214,7 +214,7 @@ static bool lower_popf(struct tr *tr)
 		emit_op_reg(e, 0x01, HOST_RAX, HOST_RAX, 4); /* ADD EAX, EAX: IF in its byte */
 		emit_store(e, RFLAGS_IF, HOST_RAX, 1);
 	}
-	emit_lea(e, HOST_R15, mem_base(HOST_R15, 8), 8);
+	emit_lea(e, HOST_R15, mem_base(HOST_R15, (int32_t)tr->word), 8);
 	tr_register_written(tr, X86_RSP);
 	status_from_t(tr);
 	return true;
@@ -287,7 +287,7 @@ static bool lower_read_segment(struct tr *tr)
 
 static bool lower_read_base(struct tr *tr, unsigned seg)
 {
-	if (!(tr->cpu->s.cr4 & X86_CR4_FSGSBASE))
+	if (tr->narrow || !(tr->cpu->s.cr4 & X86_CR4_FSGSBASE))
 		return false;
 	emit_load(&tr->e, HOST_T, SEG_FIELD(seg, base), tr->insn.opsize == 8 ? 8 : 4);
 	tr_commit(tr);
@@ -361,7 +361,7 @@ static bool lower_syscall(struct tr *tr)
 	unsigned selector = s->star >> 32 & 0xfffc;
 	uint64_t cleared = X86_FLAGS_STATUS | X86_FLAG_DF | X86_FLAG_IF | X86_FLAG_AC;
 
-	if (!tr->user || !(s->efer & X86_EFER_SCE) || (s->fmask & cleared) != cleared)
+	if (!tr->user || tr->narrow || !(s->efer & X86_EFER_SCE) || (s->fmask & cleared) != cleared)
 		return false;
 	flags_to_t(tr);
 	tr_forget_u(tr);

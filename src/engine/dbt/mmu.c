@@ -17,7 +17,7 @@
 
 /* ---- tables ---- */
 
-static struct dbt_table **table_slot(struct dbt_mmu *mmu, enum tlb_index index)
+static struct dbt_table **table_slot(struct dbt_mmu *mmu, unsigned index)
 {
 	if (index == TLB_SUPERVISOR && !dbt_mmu_state(mmu)->own_supervisor)
 		return &mmu->global;
@@ -40,7 +40,7 @@ static struct dbt_table *steal_table(struct dbt_mmu *mmu)
 
 		if (context == mmu->current || (from && from->used < context->used))
 			continue;
-		for (unsigned index = 0; index < TLB_COUNT; index++) {
+		for (unsigned index = 0; index < DBT_TABLES; index++) {
 			if (context->table[index]) {
 				from = context;
 				which = index;
@@ -57,7 +57,7 @@ static struct dbt_table *steal_table(struct dbt_mmu *mmu)
 	return table;
 }
 
-struct dbt_table *dbt_mmu_table_for(struct dbt_mmu *mmu, enum tlb_index index)
+struct dbt_table *dbt_mmu_table_for(struct dbt_mmu *mmu, unsigned index)
 {
 	struct dbt_table **slot = table_slot(mmu, index);
 
@@ -68,7 +68,7 @@ struct dbt_table *dbt_mmu_table_for(struct dbt_mmu *mmu, enum tlb_index index)
 	return *slot;
 }
 
-uint64_t dbt_mmu_table(struct dbt_mmu *mmu, enum tlb_index index)
+uint64_t dbt_mmu_table(struct dbt_mmu *mmu, unsigned index)
 {
 	struct dbt_table *table = dbt_mmu_table_for(mmu, index);
 
@@ -91,7 +91,7 @@ static void release_all(struct dbt_mmu *mmu)
 		dbt_table_release(mmu->global);
 	forget_nonglobal(mmu, false);
 	for (unsigned i = 0; i < mmu->context_count; i++) {
-		for (unsigned index = 0; index < TLB_COUNT; index++) {
+		for (unsigned index = 0; index < DBT_TABLES; index++) {
 			if (mmu->contexts[i].table[index])
 				dbt_table_release(mmu->contexts[i].table[index]);
 		}
@@ -165,7 +165,7 @@ void dbt_mmu_destroy(struct dbt_mmu *mmu)
 	dbt_table_destroy(mmu->global);
 	mmu->global = NULL;
 	for (unsigned i = 0; i < mmu->context_count; i++) {
-		for (unsigned index = 0; index < TLB_COUNT; index++) {
+		for (unsigned index = 0; index < DBT_TABLES; index++) {
 			dbt_table_destroy(mmu->contexts[i].table[index]);
 			mmu->contexts[i].table[index] = NULL;
 		}
@@ -275,7 +275,7 @@ static struct dbt_context *oldest_context(struct dbt_mmu *mmu)
 
 static void drop_tables(struct dbt_context *context)
 {
-	for (unsigned index = 0; index < TLB_COUNT; index++) {
+	for (unsigned index = 0; index < DBT_TABLES; index++) {
 		if (context->table[index])
 			dbt_table_drop(context->table[index]);
 	}
@@ -386,7 +386,7 @@ void dbt_mmu_flush_writes(struct dbt_mmu *mmu)
 
 static void drop_page(struct dbt_context *context, gva_t gva)
 {
-	for (unsigned index = 0; index < TLB_COUNT; index++) {
+	for (unsigned index = 0; index < DBT_TABLES; index++) {
 		if (context->table[index] && context->table[index]->seen)
 			dbt_table_drop_page(context->table[index], gva);
 	}
@@ -395,7 +395,7 @@ static void drop_page(struct dbt_context *context, gva_t gva)
 /* Only what may come from a global page. */
 static void drop_global_page(struct dbt_context *context, gva_t gva)
 {
-	for (unsigned index = 0; index < TLB_COUNT; index++) {
+	for (unsigned index = 0; index < DBT_TABLES; index++) {
 		struct dbt_table *table = context->table[index];
 
 		if (table && (table->seen & DBT_CHUNK_GLOBAL) &&

@@ -28,6 +28,11 @@
 #define DBT_TABLE_BIAS 28
 #define DBT_CONTEXTS_MAX 16
 
+/* The tables of a context: one for each enum tlb_index, and that of 32-bit user code, whose entries all lie below 4 GiB:
+ * its addresses are computed with 64 bits, and those that would have to wrap fault. */
+#define DBT_TABLE_USER32 TLB_COUNT
+#define DBT_TABLES       (TLB_COUNT + 1)
+
 struct dbt_table;
 
 /* What translated code keeps for an address space besides the tables; owned by the code side (opaque here). */
@@ -35,7 +40,7 @@ struct dbt_context {
 	uint64_t cr3;        /* root, and PCID in bits 11:0 when in use */
 	bool valid;
 	uint64_t used;       /* for replacement */
-	struct dbt_table *table[TLB_COUNT]; /* NULL until used; [TLB_SUPERVISOR] NULL while the shared one serves */
+	struct dbt_table *table[DBT_TABLES]; /* NULL until used; [TLB_SUPERVISOR] NULL while the shared one serves */
 	void *code;          /* the code side's; see struct dbt_mmu_listener */
 };
 
@@ -63,15 +68,15 @@ struct dbt_mmu {
 	void *private_state;
 };
 
-/* cpu->vm has its vcpu count and memory, ram is that of cpu->vm->mem. Reserves 512 GiB of address space a table: up to three
+/* cpu->vm has its vcpu count and memory, ram is that of cpu->vm->mem. Reserves 512 GiB of address space a table: up to four
  * a context and one more; where no more is to be had, contexts take each other's. -ENOMEM. */
 int dbt_mmu_init(struct dbt_mmu *mmu, struct cpu *cpu, struct dbt_ram *ram, unsigned contexts) must_check;
 void dbt_mmu_destroy(struct dbt_mmu *mmu);
 
-/* The table register for accesses with the rights `index` in the current context: centre + DBT_TABLE_BIAS. Makes the table
+/* The table register for accesses by table `index` (of DBT_TABLES) in the current context: centre + DBT_TABLE_BIAS. Makes the table
  * if it is not there yet (-ENOMEM shows as 0). Good until listener.switched() is called: another context's may be another
  * then, even if it was asked for before. */
-uint64_t dbt_mmu_table(struct dbt_mmu *mmu, enum tlb_index index);
+uint64_t dbt_mmu_table(struct dbt_mmu *mmu, unsigned index);
 
 enum dbt_fill {
 	DBT_FILLED,   /* the entry is right for this access now */
@@ -80,13 +85,13 @@ enum dbt_fill {
 /* An access of translated code at gva (canonical) faulted: translates it (setting A and D as the manual says), and on
  * success fills its entry and those of neighbours that are present and accessed already. Also from the signal handler
  * (no allocation but mmap/mprotect; no longjmp). *addend: the entry. */
-enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, enum tlb_index index, uint64_t *addend);
+enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, unsigned index, uint64_t *addend);
 
 /* Translation of a code address, without longjmp: gpa and whether the page is global; -EFAULT when it faults. */
 int dbt_mmu_code_page(struct dbt_mmu *mmu, gva_t gva, bool user, gpa_t *gpa, bool *global) must_check;
 
 /* Is there a valid entry for reading at gva with these rights right now? (tests, checks) */
-bool dbt_mmu_peek(struct dbt_mmu *mmu, gva_t gva, enum tlb_index index, uint64_t *addend);
+bool dbt_mmu_peek(struct dbt_mmu *mmu, gva_t gva, unsigned index, uint64_t *addend);
 
 /* What system instructions do (SDM 3A 4.10.4): what struct cpu_mmu_hooks is to call. Translated code does not call these, but
  * cpu_set_cr3(), cpu_flush_page() and so on (cpu.h), which see to the interpreter's TLB too. */

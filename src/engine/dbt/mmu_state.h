@@ -26,8 +26,8 @@ static inline struct dbt_mmu_state *dbt_mmu_state(const struct dbt_mmu *mmu)
 	return mmu->private_state;
 }
 
-/* The table for accesses with the rights `index` in the current context, made if need be; NULL: no address space. */
-struct dbt_table *dbt_mmu_table_for(struct dbt_mmu *mmu, enum tlb_index index);
+/* The table for accesses by table `index` in the current context, made if need be; NULL: no address space. */
+struct dbt_table *dbt_mmu_table_for(struct dbt_mmu *mmu, unsigned index);
 /* dbt_table_chunk() of it, at the expense of other entries if need be. NULL when the host has nothing left. */
 uint64_t *dbt_mmu_chunk(struct dbt_mmu *mmu, struct dbt_table *table, gva_t gva, unsigned how);
 /* Is it the supervisor table that the contexts share? */

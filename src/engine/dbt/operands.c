@@ -100,19 +100,25 @@ static struct host_mem constant_address(struct tr *tr, uint64_t gva)
 static bool is_constant(const struct tr *tr, const struct x86_mem *mem)
 {
 	return (mem->base == X86_REG_NONE || mem->base == X86_REG_RIP) && mem->index == X86_REG_NONE &&
-	       mem->seg < X86_FS && tr->insn.addrsize == 8;
+	       mem->seg < X86_FS && tr->insn.addrsize == tr->word;
 }
 
 static uint64_t constant_of(const struct tr *tr, const struct x86_mem *mem)
 {
-	return (uint64_t)mem->disp + (mem->base == X86_REG_RIP ? tr->next : 0);
+	uint64_t value = (uint64_t)mem->disp + (mem->base == X86_REG_RIP ? tr->next : 0);
+
+	return tr->narrow ? (uint32_t)value : value;
 }
 
-/* [register + disp], as it is most often. */
-static bool is_simple(const struct tr *tr, const struct x86_mem *mem)
+/* A displacement that is not small is an address, to which the register is added: in 32-bit code it is likely to wrap. */
+#define NARROW_DISP (1 << 24)
+
+bool tr_is_simple(const struct tr *tr, const struct x86_mem *mem)
 {
+	if (tr->narrow && (tr->wraps || mem->disp < -NARROW_DISP))
+		return false;
 	return mem->base < 16 && guest_to_host[mem->base] != HOST_NONE && mem->index == X86_REG_NONE &&
-	       mem->seg < X86_FS && tr->insn.addrsize == 8;
+	       mem->seg < X86_FS && tr->insn.addrsize == tr->word;
 }
 
 void tr_address(struct tr *tr, const struct x86_mem *mem, unsigned reg)
@@ -138,7 +144,7 @@ void tr_address(struct tr *tr, const struct x86_mem *mem, unsigned reg)
 	if (mem->seg >= X86_FS) {
 		emit_load(e, other, mem_gs(DBT_OFFSET(cpu.s.seg) + sizeof(struct x86_segment) * mem->seg +
 					   offsetof(struct x86_segment, base)), 8);
-		emit_lea(e, reg, (struct host_mem){.base = (uint8_t)reg, .index = (uint8_t)other, .scale = 1}, 8);
+		emit_lea(e, reg, (struct host_mem){.base = (uint8_t)reg, .index = (uint8_t)other, .scale = 1}, tr->word);
 	}
 }
 
@@ -180,7 +186,7 @@ static void check_crossing(struct tr *tr, const struct x86_mem *mem, unsigned si
 	emit_lea(e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1, .disp = 1}, 8);
 	same = emit_jrcxz(e);
 	if (dbt_helped(&tr->insn))
-		number = dbt_help_new(tr->d, &tr->insn);
+		number = tr_help_new(tr);
 	emit_mov_imm(e, HOST_U, tr->at);
 	if (number != ~0u)
 		emit_mov_imm(e, HOST_T, number);
@@ -189,13 +195,40 @@ static void check_crossing(struct tr *tr, const struct x86_mem *mem, unsigned si
 	tr_forget_u(tr);
 }
 
+/* An access of 32-bit code by FS or GS: leaves to the interpreter if that segment is more than a base, or if the offset (the
+ * address without the base) is such that the access would wrap. */
+static void check_segment(struct tr *tr, const struct x86_mem *mem, unsigned size)
+{
+	struct x86_mem offset = *mem;
+	struct emitter *e = &tr->e;
+
+	emit_load(e, HOST_T, mem_gs(DBT_OFFSET(segment_odd) + 8 * (mem->seg - X86_FS)), 8);
+	tr_step_unless_t_zero(tr);
+	if (size == 1)
+		return;
+	if (mem->base == X86_REG_NONE && mem->index == X86_REG_NONE) {
+		tr->failed |= (uint32_t)mem->disp > 0u - size;
+		return;
+	}
+	offset.seg = X86_DS;
+	tr_address(tr, &offset, HOST_T);
+	emit_lea(e, HOST_T, mem_base(HOST_T, (int32_t)size - 1), 8);
+	emit_rorx(e, HOST_T, HOST_T, 32);
+	emit_mov_reg(e, HOST_T, HOST_T, 4); /* bit 32 and above */
+	tr_step_unless_t_zero(tr);
+}
+
 struct host_mem tr_memory(struct tr *tr, const struct x86_mem *mem, unsigned size)
 {
+	if (tr->narrow && mem->seg >= X86_FS)
+		check_segment(tr, mem, size);
 	if (tr->check_crossing && size > 1)
 		check_crossing(tr, mem, size);
-	if (is_simple(tr, mem))
+	if (tr_is_simple(tr, mem))
 		return simple(tr, mem->base, (int32_t)mem->disp, size);
 	tr->info->flags |= TB_INSN_U_LIVE;
+	if (tr->narrow)
+		tr->info->flags |= TB_INSN_TRUNCATED;
 	if (is_constant(tr, mem))
 		return constant_address(tr, constant_of(tr, mem));
 	tr_address(tr, mem, HOST_T);

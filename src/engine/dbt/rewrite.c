@@ -262,6 +262,10 @@ void tr_copy(struct tr *tr)
 	struct fields f;
 	int64_t delta;
 
+	if (tr->narrow && !tr_narrow_same(tr)) {
+		tr->failed = true;
+		return;
+	}
 	original_fields(tr, &f);
 	for (unsigned i = 0; i < in->operand_count; i++) {
 		const struct x86_operand *operand = &in->operand[i];
@@ -304,10 +308,7 @@ void tr_copy(struct tr *tr)
 			mem = tr_memory_in_t(tr, &in->mem, size);
 			t_free = false;
 		} else if (needs_rcx || temp_count) {
-			bool direct = in->mem.base < 16 && guest_to_host[in->mem.base] != HOST_NONE &&
-				      in->mem.index == X86_REG_NONE && in->mem.seg < X86_FS && in->addrsize == 8;
-
-			mem = direct ? tr_memory(tr, &in->mem, size) : tr_memory_in_u(tr, &in->mem, size);
+			mem = tr_is_simple(tr, &in->mem) ? tr_memory(tr, &in->mem, size) : tr_memory_in_u(tr, &in->mem, size);
 			u_free = false;
 		} else {
 			mem = tr_memory(tr, &in->mem, size);

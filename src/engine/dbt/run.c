@@ -10,9 +10,16 @@
 #define FLAGS_NOT_TRANSLATED                                                                       \
 	(X86_FLAG_TF | X86_FLAG_VM | X86_FLAG_NT | X86_FLAG_IOPL | X86_FLAG_ID | X86_FLAG_VIF | X86_FLAG_VIP)
 
-static bool translatable(const struct cpu *cpu)
+static bool translatable(struct dbt *d)
 {
-	return cpu->mode == X86_MODE_64 && !(cpu->s.rflags & FLAGS_NOT_TRANSLATED) && cpu->data_tlb == cpu->rights;
+	const struct cpu *cpu = &d->cpu;
+
+	if ((cpu->s.rflags & FLAGS_NOT_TRANSLATED) || cpu->data_tlb != cpu->rights)
+		return false;
+	if (cpu->mode == X86_MODE_64)
+		return true;
+	/* A table of its own: there may be no address space for one. */
+	return cpu_narrow_user(cpu) && dbt_narrow_good(d) && dbt_mmu_table(&d->mmu, DBT_TABLE_USER32);
 }
 
 /* ---- x87: in the host's registers while translated code uses it ---- */
@@ -92,6 +99,8 @@ static void enter(struct dbt *d, struct tb *tb)
 	((void (*)(void))(uintptr_t)d->enter)();
 	dbt_time(d, DBT_TIME_C);
 	flags_from_host(d);
+	if (dbt_narrow(d))
+		dbt_narrow_truncate(d);
 	d->stats.exits[d->exit_reason]++;
 	cpu->block = NULL;
 }
@@ -103,6 +112,11 @@ static void select_side(struct dbt *d)
 
 	if (d->side_context != d->mmu.current) {
 		d->side_context = d->mmu.current;
+		dbt_side_reset(d);
+	}
+	/* Addresses of 64-bit and of 32-bit code may be the same. User code that the kernel returns to by itself is 64-bit. */
+	if (d->side_narrow != dbt_narrow(d)) {
+		d->side_narrow = dbt_narrow(d);
 		dbt_side_reset(d);
 	}
 	if (user == d->side_user)
@@ -136,7 +150,7 @@ static bool run(struct dbt *d)
 		if (atomic_load(&cpu->vcpu->request))
 			return false;
 		dbt_see_writes(d);
-		if (!translatable(cpu)) {
+		if (!translatable(d)) {
 			dbt_x87_store(d); /* fast_run() may leave by longjmp */
 			dbt_time(d, DBT_TIME_INTERPRETER);
 			fast_run(cpu);

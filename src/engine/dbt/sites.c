@@ -5,7 +5,7 @@
 
 /* Faults of a kind before an instruction gets another form. A look-up of its own costs three instructions; a check for pages
  * costs ten, and a step of the interpreter more. */
-static const uint8_t often[] = {[SITE_PLAIN] = 255, [SITE_FRESH] = 1, [SITE_CROSSES] = 4, [SITE_STEP] = 6};
+static const uint8_t often[] = {[SITE_PLAIN] = 255, [SITE_FRESH] = 1, [SITE_WRAPS] = 4, [SITE_CROSSES] = 4, [SITE_STEP] = 6};
 
 struct dbt_site_entry {
 	gpa_t gpa;
@@ -34,7 +34,7 @@ enum dbt_site dbt_site_kind(const struct dbt *d, gpa_t gpa)
 
 	if (entry->gpa != gpa)
 		return SITE_PLAIN;
-	/* The one that costs most: each does what those before it do. */
+	/* The one that costs most: each does what those before it do (but for addresses that wrap and cross: interpreted). */
 	for (enum dbt_site kind = SITE_STEP; kind > SITE_PLAIN; kind--) {
 		if (entry->counts[kind] >= often[kind])
 			return kind;

@@ -63,6 +63,8 @@ static bool allowed(struct tr *tr)
 {
 	const struct x86_insn *insn = &tr->insn;
 
+	if (tr->narrow && !tr_narrow_possible(tr))
+		return false;
 	if (!tr->cpu->cpuid->features[insn->feature])
 		return false;
 	/* What is entered with RF must not leave before it has begun, but for C to execute it. */
@@ -114,6 +116,8 @@ static bool fetch(struct tr *tr)
 	}
 	tr->next = tr->at + (unsigned)length;
 	memcpy(tr->guest + (tr->at - tr->rip), tr->bytes, (size_t)length);
+	if (tr->narrow)
+		tr_narrow_encoding(tr);
 	return true;
 }
 
@@ -128,6 +132,7 @@ static void one_instruction(struct tr *tr)
 
 	tr->failed = false;
 	tr->check_crossing = site == SITE_CROSSES;
+	tr->wraps = site == SITE_WRAPS;
 	tr->fresh = site >= SITE_FRESH;
 	if (tr->fresh)
 		tr_forget_u(tr);
@@ -191,7 +196,7 @@ static bool finish_exit(struct tr *tr, const struct tr_exit *out)
 		emit_jmp(e, d->exit_link);
 		return true;
 	}
-	number = dbt_slot_get(d, out->target, tr->user);
+	number = dbt_slot_get(d, out->target, tr->kind);
 	if (number == ~0u)
 		return false;
 	emit_load(e, HOST_T, mem_gs(DBT_OFFSET(slots_now)), 8);
@@ -249,7 +254,10 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 	tr.gpa = gpa;
 	tr.page = page;
 	tr.second = second;
-	tr.user = d->cpu.cpl == 3;
+	tr.kind = dbt_kind_now(d);
+	tr.user = tr.kind != DBT_KERNEL;
+	tr.narrow = tr.kind == DBT_USER32;
+	tr.word = tr.narrow ? 4 : 8;
 	tr.count = tr.exit_count = 0;
 	tr.ended = tr.failed = tr.uses_x87 = false;
 	tr.u_base = HOST_NONE;

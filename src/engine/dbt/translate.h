@@ -36,7 +36,10 @@ struct tr {
 	gpa_t gpa;
 	const uint8_t *page;  /* host address of the guest page */
 	const uint8_t *second; /* of the next one, when the block is one instruction that goes on there */
-	bool user, long_mode;
+	enum dbt_kind kind;
+	bool user;
+	bool narrow;          /* 32-bit code */
+	unsigned word;        /* bytes of a stack slot, and of an address: 4 or 8 */
 
 	struct x86_insn insn; /* the one at hand */
 	uint8_t bytes[16];
@@ -55,6 +58,7 @@ struct tr {
 	unsigned exit_count;
 	bool uses_x87;
 	bool fresh;           /* kept addends have been seen to be another page's, for the instruction at hand */
+	bool wraps;           /* an address of the instruction at hand has been seen to wrap */
 	bool check_crossing;  /* the instruction at hand has been seen to access two pages */
 	uint8_t guest[TB_MAX_INSNS * 15]; /* the block's bytes so far */
 	bool shadow;          /* the instruction was an STI: no interrupt before the next */
@@ -80,6 +84,8 @@ struct host_mem tr_memory_in_u(struct tr *tr, const struct x86_mem *mem, unsigne
 struct host_mem tr_memory_in_t(struct tr *tr, const struct x86_mem *mem, unsigned size);
 /* [guest rsp + disp] */
 struct host_mem tr_stack(struct tr *tr, int32_t disp, unsigned size);
+/* [register + disp] of a register that the host has: t stays what it is. */
+bool tr_is_simple(const struct tr *tr, const struct x86_mem *mem);
 /* The linear address of a memory operand into `reg` (t or u; may clobber u when `reg` is t). */
 void tr_address(struct tr *tr, const struct x86_mem *mem, unsigned reg);
 /* A guest register's value: its host register, or `scratch` after loading it there. */
@@ -98,12 +104,22 @@ void tr_register_moved(struct tr *tr, unsigned guest, int64_t delta);
 void tr_copy(struct tr *tr);
 bool tr_has_high_byte(const struct x86_insn *insn);
 
+/* ---- narrow.c: 32-bit code ---- */
+/* Gives the instruction at hand an encoding that 64-bit code has too. */
+void tr_narrow_encoding(struct tr *tr);
+/* Would 64-bit code take it for the same? */
+bool tr_narrow_same(const struct tr *tr);
+/* Can it be copied or lowered at all? */
+bool tr_narrow_possible(const struct tr *tr);
+
 /* ---- lower.c ---- */
 /* Lowers what is not copied. False: not one of those. */
 bool tr_lower(struct tr *tr);
 bool tr_lower_system(struct tr *tr);
 bool tr_lower_string(struct tr *tr);
 bool tr_lower_bits(struct tr *tr);
+/* Where the direct branch at hand leads. */
+uint64_t tr_target(const struct tr *tr);
 /* Leaves to the interpreter with the instruction not begun, when t (looked at without flags) is not zero. */
 void tr_step_unless_t_zero(struct tr *tr);
 /* Saves the flags and RAX, which are then free; and for jumps in `slow` that are taken then: puts both back and leaves
@@ -122,6 +138,8 @@ void tr_step(struct tr *tr);
 
 /* The block ends here, C executes the instruction at hand. False: it is none of those. */
 bool tr_help(struct tr *tr);
+/* Keeps the instruction at hand for dbt_help(); ~0: no room. */
+uint32_t tr_help_new(struct tr *tr);
 
 /* Is the instruction one that may be copied? */
 bool tr_copyable(const struct x86_insn *insn);

@@ -24,14 +24,17 @@
 
 #ifdef HAVE_ZYDIS
 /* One instruction as text; its length, at least 1. */
-static size_t disassemble(uint64_t address, const uint8_t *code, size_t size, char *text, size_t text_size)
+static size_t disassemble(uint64_t address, bool narrow, const uint8_t *code, size_t size, char *text, size_t text_size)
 {
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 	ZydisDecodedInstruction insn;
 	ZydisFormatter formatter;
 	ZydisDecoder decoder;
 
-	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	if (narrow)
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
+	else
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code, size, &insn, operands)) ||
 	    !ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&formatter, &insn, operands, insn.operand_count_visible, text, text_size,
@@ -42,7 +45,7 @@ static size_t disassemble(uint64_t address, const uint8_t *code, size_t size, ch
 	return insn.length;
 }
 #else
-static size_t disassemble(uint64_t address, const uint8_t *code, size_t size, char *text, size_t text_size)
+static size_t disassemble(uint64_t address, bool narrow, const uint8_t *code, size_t size, char *text, size_t text_size)
 {
 	*text = 0;
 	return size;
@@ -61,12 +64,12 @@ static void dump_line(FILE *out, const char *indent, uint64_t address, const uin
 	fprintf(out, "  %s\n", text);
 }
 
-static void dump_code(FILE *out, const char *indent, uint64_t address, const uint8_t *code, size_t size)
+static void dump_code(FILE *out, const char *indent, uint64_t address, bool narrow, const uint8_t *code, size_t size)
 {
 	char text[160];
 
 	for (size_t at = 0; at < size;) {
-		size_t length = disassemble(address + at, code + at, size - at, text, sizeof(text));
+		size_t length = disassemble(address + at, narrow, code + at, size - at, text, sizeof(text));
 
 		dump_line(out, indent, address + at, code + at, length, text);
 		at += length;
@@ -86,11 +89,11 @@ static void dump(FILE *out, const struct translation *t)
 		size_t guest_end = i + 1 < t->count ? next->guest : t->guest_size;
 		size_t host_end = i + 1 < t->count ? next->host : t->host_size;
 
-		dump_code(out, "", t->rip + insn->guest, t->guest + insn->guest, guest_end - insn->guest);
-		dump_code(out, "    ", t->host_address + insn->host, t->host + insn->host, host_end - insn->host);
+		dump_code(out, "", t->rip + insn->guest, t->narrow, t->guest + insn->guest, guest_end - insn->guest);
+		dump_code(out, "    ", t->host_address + insn->host, false, t->host + insn->host, host_end - insn->host);
 	}
 	if (t->count == 0)
-		dump_code(out, "    ", t->host_address, t->host, t->host_size);
+		dump_code(out, "    ", t->host_address, false, t->host, t->host_size);
 	fputc('\n', out);
 	fflush(out); /* it is for looking into what goes wrong next */
 }

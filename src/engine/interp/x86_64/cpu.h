@@ -230,6 +230,12 @@ struct cpu {
 	struct block *scratch;     /* one-instruction block, not cached */
 };
 
+/* Does it stand before 32-bit user code under a 64-bit system? Like 64-bit code, run_translated may execute that. */
+static inline bool cpu_narrow_user(const struct cpu *cpu)
+{
+	return cpu->mode == X86_MODE_32 && cpu->long_mode && cpu->cpl == 3;
+}
+
 /* ---- life (engine.c) ---- */
 /* A zeroed struct cpu becomes vcpu's at power-on; vm->engine_vm is a struct interp_vm or begins with one. -ENOMEM. */
 int cpu_init(struct cpu *cpu, struct vcpu *vcpu) must_check;

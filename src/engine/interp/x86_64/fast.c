@@ -438,9 +438,10 @@ L_call_end:
 	rip = cpu->jumped ? cpu->s.rip : cpu->s.rip + u->length;
 	if (cpu->mode != X86_MODE_64 && !cpu->jumped)
 		rip &= 0xffffffffull;
-	/* A mode change (64-bit code may be somebody else's to run), or a shadow to be honoured: the loop decides how to
+	/* A mode change (the code may be somebody else's to run), or a shadow to be honoured: the loop decides how to
 	 * go on. */
-	if (unlikely(cpu->step || cpu->shadow_rip != ~0ull || (cpu->run_translated && cpu->mode == X86_MODE_64))) {
+	if (unlikely(cpu->step || cpu->shadow_rip != ~0ull ||
+		     (cpu->run_translated && (cpu->mode == X86_MODE_64 || cpu_narrow_user(cpu))))) {
 		cpu->instructions += block->count;
 		cpu->s.rip = rip;
 		return NULL;
