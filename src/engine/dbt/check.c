@@ -41,6 +41,17 @@ struct snapshot {
 	unsigned fpu; /* which of dbt_check.fpu: most instructions leave it as it is */
 };
 
+/* What the interpreter's run has stored to sixteen bytes, while `run` is its number. */
+#define LINE 16u
+struct line {
+	uintptr_t address;
+	uint64_t run;
+	uint16_t written; /* bit n: byte n */
+	uint8_t bytes[LINE];
+};
+/* A store lies on at most STORE_MAX / LINE + 1 lines. */
+#define LINES_BITS 17
+
 /* An instruction of a translation, decoded. */
 struct decoded {
 	const uint8_t *at; /* in tb->bytes */
@@ -61,7 +72,8 @@ struct dbt_check {
 	bool cut; /* the interpreter stopped before an instruction that translated code may execute */
 	struct store stores[STORES_MAX];
 	unsigned store_count, insn;
-	uint64_t stored; /* lines_of() of all stores */
+	struct line lines[1u << LINES_BITS];
+	uint64_t run; /* of the interpreter */
 	const struct tb *tb;
 	/* Where both begin. */
 	struct x86_state s;
@@ -89,35 +101,41 @@ void dbt_check_exit(struct dbt *d)
 
 /* ---- memory as the interpreter sees it ---- */
 
-/* Sixteen bytes are a bit, in a word that soon wraps: whether two ranges may overlap. len <= STORE_MAX. */
-static uint64_t lines_of(const uint8_t *hva, unsigned len)
+/* The line's entry, or the free one where it belongs. At most half are ever used. */
+static struct line *line_of(struct dbt_check *c, uintptr_t address)
 {
-	uint64_t first = (uintptr_t)hva >> 4, last = ((uintptr_t)hva + len - 1) >> 4;
-	uint64_t lines = 0;
+	uint64_t i = address / LINE * 0x9e3779b97f4a7c15ull >> (64 - LINES_BITS);
 
-	for (uint64_t i = first; i <= last; i++)
-		lines |= 1ull << (i & 63);
-	return lines;
+	while (c->lines[i].run == c->run && c->lines[i].address != address)
+		i = (i + 1) & ((1u << LINES_BITS) - 1);
+	return &c->lines[i];
 }
 
 static void overlay_load(struct cpu *cpu, const uint8_t *hva, uint8_t *buf, unsigned len)
 {
-	const struct dbt_check *c = dbt_of(cpu)->check;
+	struct dbt_check *c = dbt_of(cpu)->check;
+	uintptr_t at = (uintptr_t)hva, end = at + len;
 
 	if (!hva)
 		cpu_restart(cpu);
-	if (len <= STORE_MAX && !(lines_of(hva, len) & c->stored))
-		return;
-	for (unsigned i = 0; i < c->store_count; i++) {
-		const struct store *store = &c->stores[i];
+	for (uintptr_t address = at & ~(uintptr_t)(LINE - 1); address < end && c->store_count; address += LINE) {
+		const struct line *line = line_of(c, address);
 
-		if (store->hva >= hva + len || hva >= store->hva + store->len)
-			continue;
-		for (unsigned n = 0; n < store->len; n++) {
-			if (store->hva + n >= hva && store->hva + n < hva + len)
-				buf[store->hva + n - hva] = store->new[n];
+		for (unsigned n = 0; n < LINE && line->run == c->run; n++) {
+			if ((line->written >> n & 1) && address + n >= at && address + n < end)
+				buf[address + n - at] = line->bytes[n];
 		}
 	}
+}
+
+static void write_line(struct dbt_check *c, uintptr_t at, uint8_t byte)
+{
+	struct line *line = line_of(c, at & ~(uintptr_t)(LINE - 1));
+
+	if (line->run != c->run)
+		*line = (struct line){.address = at & ~(uintptr_t)(LINE - 1), .run = c->run};
+	line->written |= (uint16_t)(1u << (at & (LINE - 1)));
+	line->bytes[at & (LINE - 1)] = byte;
 }
 
 static void overlay_store(struct cpu *cpu, uint8_t *hva, gpa_t gpa, const uint8_t *buf, unsigned len)
@@ -133,7 +151,8 @@ static void overlay_store(struct cpu *cpu, uint8_t *hva, gpa_t gpa, const uint8_
 	*store = (struct store){.hva = hva, .gpa = gpa, .len = (uint16_t)len, .insn = (uint16_t)c->insn};
 	memcpy(store->old, hva, len);
 	memcpy(store->new, buf, len);
-	c->stored |= lines_of(hva, len);
+	for (unsigned i = 0; i < len; i++)
+		write_line(c, (uintptr_t)hva + i, buf[i]);
 }
 
 static const struct cpu_overlay overlay = {.load = overlay_load, .store = overlay_store};
@@ -248,7 +267,7 @@ static void interpret(struct dbt *d, const struct tb *tb)
 
 	c->tb = tb;
 	c->count = c->store_count = c->fpu_count = 0;
-	c->stored = 0;
+	c->run++;
 	c->cut = false;
 	snapshot(d, 0, false);
 	for (volatile unsigned i = 0; i < tb->count; i++) {
