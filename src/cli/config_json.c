@@ -238,7 +238,7 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 	const struct {
 		const char *key;
 		const char **text;
-	} texts[] = {{"kernel", &config->kernel}, {"initrd", &config->initrd}, {"append", &config->append}, {"dump_tb", &config->dump_tb}};
+	} texts[] = {{"kernel", &config->kernel}, {"initrd", &config->initrd}, {"append", &config->append}, {"dump_tb", &config->dump_tb}, {"profile", &config->profile}};
 	const struct {
 		const char *key;
 		bool *flag;
@@ -397,6 +397,7 @@ void config_json_print(const struct run_options *options, FILE *out)
 	json_object_set_new(root, "test_devices", json_boolean(config->test_devices));
 	json_object_set_new(root, "stats", json_boolean(config->stats));
 	json_object_set_new(root, "dump_tb", text_or_null(config->dump_tb));
+	json_object_set_new(root, "profile", text_or_null(config->profile));
 	json_object_set_new(root, "perf_map", json_boolean(config->perf_map));
 	json_object_set_new(root, "check", json_boolean(config->check));
 	json_object_set_new(root, "no_sandbox", json_boolean(config->no_sandbox));

@@ -330,6 +330,13 @@ static int apply_dump(struct run_options *options, const char *text, char *why, 
 	return copy_text(options, &options->config.dump_tb, text + 3);
 }
 
+static int apply_profile(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (!*text)
+		return refuse(why, why_size, "--profile names no file; write --profile FILE, or - for stderr");
+	return copy_text(options, &options->config.profile, text);
+}
+
 static int apply_check(struct run_options *options, const char *text, char *why, size_t why_size)
 {
 	if (strcmp(text, "interp"))
@@ -367,6 +374,7 @@ static const struct option option_table[] = {
 	{"trace", "TOPIC,...", "exits, io, mmio, msr, irq, virtio, exception, block, insn", parse_trace},
 	{"dump", "tb[=FILE]", "each translation: guest code beside host code (default: to stderr)", apply_dump},
 	{"perf-map", NULL, "name translated code for perf, in /tmp/perf-PID.map", apply_perf_map},
+	{"profile", "FILE", "where the guest's time went: blocks, pages, faults (-: to stderr)", apply_profile},
 	{"check", "interp", "compare each translated block with the interpreter; slow", apply_check},
 	{"config", "FILE", "read the machine from JSON; later options add to it", apply_config},
 	{"print-config", NULL, "print the machine as JSON and end", apply_print_config},

@@ -14,6 +14,7 @@ struct vcpu;
 struct vm_exit;
 struct doorbell;
 struct stats_sink;
+struct profile_sink;
 union arch_state; /* arch/state.h */
 
 struct engine_ops {
@@ -70,6 +71,8 @@ struct engine_ops {
 	uint64_t (*instructions)(const struct vcpu *vcpu);
 	/* Optional: figures of the engine's own (core/stats.h). Own thread, before vcpu_destroy. */
 	void (*report)(struct vcpu *vcpu, struct stats_sink *sink);
+	/* Optional: where the time went, if vm->profile asks (core/profile.h). Own thread, before vcpu_destroy. */
+	void (*profile)(struct vcpu *vcpu, struct profile_sink *sink);
 };
 
 /* All engines of this build, best first, NULL at the end (engine/engines.c). */

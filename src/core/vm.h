@@ -53,6 +53,7 @@ struct msr_handler {
 struct vm_config; /* board/config.h */
 struct x86_cpuid_table;
 struct stats_sink;
+struct profile_sink;
 struct translation_log;
 
 struct vm {
@@ -91,6 +92,7 @@ struct vm {
 	struct translation_log *translations; /* who wants to see them (core/translation.h), or NULL; fixed before vcpu_init */
 	bool check;                         /* the engine compares what it does with the interpreter; fixed before vcpu_init */
 	struct stats_sink *stats;           /* who wants figures (core/stats.h), or NULL; fixed before vcpu_init */
+	struct profile_sink *profile;       /* who wants to know where time goes (core/profile.h), or NULL; fixed before vcpu_init */
 	_Atomic uint64_t first_serial_ns;   /* platform clock at the first byte out of a serial port */
 };
 

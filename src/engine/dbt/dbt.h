@@ -244,7 +244,8 @@ struct dbt {
 	struct dbt_clock clock;
 	struct dbt_check *check; /* NULL without --check */
 	bool rf;        /* RF is set before the instruction at rip; translated code has it cleared in cpu.s.rflags */
-	bool measuring; /* --stats: the clock runs */
+	bool measuring; /* --stats, --profile: the clock runs */
+	struct dbt_profile *profile; /* NULL without --profile */
 	int thread_id;
 	void *signal_stack;
 	_Atomic bool thread_known;

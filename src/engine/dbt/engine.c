@@ -9,6 +9,7 @@
 #include "engine/dbt/dbt.h"
 #include "engine/dbt/dbt_engine.h"
 #include "engine/dbt/host_cpu.h"
+#include "engine/dbt/profile.h"
 #include "engine/interp/interp.h"
 #include "engine/interp/x86_64/run.h"
 #include <signal.h>
@@ -125,6 +126,9 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 		r = dbt_check_init(d);
 	if (r == 0)
 		r = dbt_thread_init(d);
+	dbt_stats_begin(d);
+	if (r == 0)
+		r = dbt_profile_begin(d);
 	if (r < 0)
 		goto fail_code;
 	d->mmu.listener = dbt_code_listener;
@@ -132,11 +136,11 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	d->cpu.mmu_hooks = &dbt_mmu_hooks;
 	d->cpu.mmu_hooks_ctx = d;
 	d->cpu.run_translated = dbt_run;
-	dbt_stats_begin(d);
 	vcpu->engine_vcpu = d;
 	return 0;
 
 fail_code:
+	dbt_profile_end(d);
 	dbt_check_exit(d);
 	dbt_code_destroy(d);
 	dbt_mmu_destroy(&d->mmu);
@@ -154,6 +158,7 @@ static void dbt_vcpu_destroy(struct vcpu *vcpu)
 {
 	struct dbt *d = vcpu->engine_vcpu;
 
+	dbt_profile_end(d);
 	dbt_thread_exit(d);
 	dbt_check_exit(d);
 	dbt_code_destroy(d);
@@ -224,4 +229,5 @@ const struct engine_ops dbt_engine = {
 	.dirty_sync = dbt_dirty_sync,
 	.cpuid_filter = dbt_cpuid_filter,
 	.report = dbt_report,
+	.profile = dbt_profile_report,
 };

@@ -9,6 +9,7 @@
  * has not changed anything yet, or by letting the host step on to the next boundary.
  */
 #include "engine/dbt/dbt.h"
+#include "engine/dbt/profile.h"
 #include "engine/dbt/translate.h"
 #include "base/errno.h"
 #include "base/string.h"
@@ -176,13 +177,22 @@ static unsigned accesses_of(struct dbt *d, ucontext_t *context, const struct x86
 	return count;
 }
 
-static bool is_device(struct dbt *d, gva_t gva)
+/* Of an access that no entry can be had for. */
+static enum dbt_fault_cause why_not_filled(struct dbt *d, const struct access *access)
 {
 	struct x86_walk walk;
 
-	return x86_walk(&d->cpu.vm->mem, &d->cpu.s, d->cpu.cpuid->physical_bits, gva,
-			X86_WALK_PROBE | X86_WALK_SMAP_AC | (d->cpu.cpl == 3 ? X86_WALK_USER : 0), &walk) == 0 &&
-	       !mem_find(&d->cpu.vm->mem, walk.gpa);
+	if (x86_walk(&d->cpu.vm->mem, &d->cpu.s, d->cpu.cpuid->physical_bits, access->gva,
+		     X86_WALK_PROBE | X86_WALK_SMAP_AC | (d->cpu.cpl == 3 ? X86_WALK_USER : 0), &walk) != 0)
+		return DBT_FAULT_GUEST;
+	if (!mem_find(&d->cpu.vm->mem, walk.gpa))
+		return DBT_FAULT_DEVICE;
+	/* Whether the guest may write there only a profile wants to know. */
+	if (d->profile && access->write &&
+	    x86_walk(&d->cpu.vm->mem, &d->cpu.s, d->cpu.cpuid->physical_bits, access->gva,
+		     X86_WALK_PROBE | X86_WALK_WRITE | X86_WALK_SMAP_AC | (d->cpu.cpl == 3 ? X86_WALK_USER : 0), &walk) == 0)
+		return DBT_FAULT_CODE;
+	return DBT_FAULT_GUEST;
 }
 
 /* True if the access can be made again now; *addend: of the last access. *site: what to make of the instruction if it
@@ -190,6 +200,8 @@ static bool is_device(struct dbt *d, gva_t gva)
 static bool fill(struct dbt *d, const struct access *accesses, unsigned count, uint64_t *addend, bool *changed,
 		 enum dbt_site *site)
 {
+	enum dbt_fault_cause cause;
+
 	*changed = false;
 	*site = SITE_PLAIN;
 	for (unsigned i = 0; i < count; i++) {
@@ -201,16 +213,21 @@ static bool fill(struct dbt *d, const struct access *accesses, unsigned count, u
 			return false;
 		if ((a->gva & ~PAGE_MASK) + a->size > PAGE_SIZE) {
 			*site = SITE_CROSSES;
+			dbt_profile_fault(d, DBT_FAULT_CROSSES, a->gva);
 			return false;
 		}
 		had = dbt_mmu_peek(&d->mmu, a->gva, dbt_table_index(d), &before);
 		if (dbt_mmu_fill(&d->mmu, a->gva, a->write, dbt_table_index(d), addend) != DBT_FILLED) {
-			if (is_device(d, a->gva))
+			cause = why_not_filled(d, a);
+			if (cause == DBT_FAULT_DEVICE)
 				*site = SITE_STEP;
+			dbt_profile_fault(d, cause, a->gva);
 			return false;
 		}
 		*changed |= !had || before != *addend;
 	}
+	if (count)
+		dbt_profile_fault(d, *changed ? DBT_FAULT_FILLED : DBT_FAULT_ADDEND, accesses[count - 1].gva);
 	return count > 0;
 }
 
@@ -392,6 +409,8 @@ static void on_fault(int signal, siginfo_t *info, void *raw)
 	    memory_fault(d, context, tb, insn, at)) {
 		d->stats.fault_fills++;
 	} else {
+		if (context->uc_mcontext.gregs[REG_TRAPNO] != X86_EXC_PF)
+			dbt_profile_fault(d, DBT_FAULT_OTHER, tb->rip + insn->guest);
 		d->stats.fault_steps++;
 		context->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)HOST_TF;
 		leave_for(d, context, tb, insn, d->exit_step);
@@ -437,6 +456,27 @@ static void on_kick(int signal, siginfo_t *info, void *raw)
 	stop_at_boundary(d, raw);
 }
 
+static void on_sample(int signal, siginfo_t *info, void *raw)
+{
+	struct dbt *d = current;
+	ucontext_t *context = raw;
+	uint64_t pc = host_pc(context), rip;
+	struct tb *tb = NULL;
+
+	if (!d || !d->profile)
+		return;
+	rip = d->cpu.s.rip;
+	if (in_cache(d, pc)) {
+		tb = dbt_tb_find_host(d, (const uint8_t *)pc);
+		/* On the way out, and where returns meet, u is the guest's. */
+		if (tb)
+			rip = tb->rip;
+		else if (pc >= (uintptr_t)d->enter_window_end)
+			rip = (uint64_t)context->uc_mcontext.gregs[REG_R11];
+	}
+	dbt_profile_sample(d, tb != NULL, rip);
+}
+
 static void on_trap(int signal, siginfo_t *info, void *raw)
 {
 	struct dbt *d = current;
@@ -473,7 +513,7 @@ static int install(void)
 	}
 	action.sa_sigaction = on_kick;
 	action.sa_flags |= SA_RESTART;
-	return sigaction(dbt_kick_signal(), &action, NULL) < 0 ? -errno : 0;
+	return sigaction(dbt_kick_signal(), &action, NULL) < 0 ? -errno : dbt_profile_signal_init(on_sample);
 }
 
 int dbt_signals_init(void)

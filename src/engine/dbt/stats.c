@@ -7,6 +7,7 @@
 #include "core/stats.h"
 #include "core/vm.h"
 #include "engine/dbt/dbt.h"
+#include "engine/dbt/profile.h"
 
 static const char *const exit_names[DBT_EXIT_COUNT] = {
 	[DBT_EXIT_LOOKUP] = "look-up", [DBT_EXIT_LINK] = "link",   [DBT_EXIT_SLOT] = "slot", [DBT_EXIT_INDIRECT] = "indirect branch",
@@ -54,6 +55,7 @@ void dbt_stats_step(struct dbt *d)
 	(void)cpu_code_page(cpu, cpu->s.rip, &page);
 	if (page && x86_decode(&insn, page + offset, PAGE_SIZE - offset, cpu->mode) > 0)
 		op = insn.op;
+	dbt_profile_step(d, op);
 	d->stats.steps[op]++;
 	d->stats.step_faults[op] += faulted;
 }

@@ -21,6 +21,7 @@
 #include "host/linux/memory.h"
 #include "host/linux/sandbox.h"
 #include "host/linux/signals.h"
+#include "host/linux/profile.h"
 #include "host/linux/stats.h"
 #include "host/linux/threads.h"
 #include "host/linux/translations.h"
@@ -56,6 +57,7 @@ struct launch {
 	struct vcpu_threads *threads;
 	struct descriptors inherited; /* from our parent; closed with the sandbox */
 	struct stats stats;
+	struct profile profile;
 	struct translations *translations; /* --dump tb, --perf-map */
 	struct sandbox *sandbox;      /* NULL with --no-sandbox */
 	char why[512];
@@ -289,17 +291,23 @@ static int open_translations(struct launch *launch)
 {
 	const struct vm_config *config = launch->config;
 
-	if (!config->dump_tb && !config->perf_map && !config->check)
+	if (!config->dump_tb && !config->perf_map && !config->check && !config->profile)
 		return 0;
 	if (!launch->engine->translates) {
 		snprintf(launch->why, sizeof(launch->why), "the %s engine translates nothing for %s to show; choose --engine dbt",
-			 launch->engine->name, config->dump_tb ? "--dump tb" : config->perf_map ? "--perf-map" : "--check");
+			 launch->engine->name, config->dump_tb ? "--dump tb" : config->perf_map ? "--perf-map" : config->check ? "--check" : "--profile");
 		return -EINVAL;
 	}
 	if (config->check && config->cpus > 1) {
 		snprintf(launch->why, sizeof(launch->why),
 			 "--check can't tell what another processor writes from a difference; choose --cpus 1");
 		return -EINVAL;
+	}
+	if (config->profile) {
+		int r = profile_open(&launch->profile, config->profile, launch->why, sizeof(launch->why));
+
+		if (r)
+			return r;
 	}
 	if (!config->dump_tb && !config->perf_map)
 		return 0;
@@ -488,6 +496,8 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 
 	if (launch->config->stats)
 		stats_collect(stats, launch->vm);
+	if (launch->config->profile)
+		launch->vm->profile = &launch->profile.sink;
 	if (!r)
 		r = threads_create(launch->vm, enter_vcpu, launch, &launch->threads, launch->why, sizeof(launch->why));
 	if (!r && launch->sandbox)
@@ -505,6 +515,8 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 	threads_join(launch->threads);
 	launch->threads = NULL;
 	drain_output(launch);
+	if (launch->config->profile)
+		profile_print(&launch->profile);
 	if (launch->config->stats)
 		stats_print(stats, launch->vm, stderr);
 	return 0;
@@ -563,6 +575,7 @@ static void finish(struct launch *launch)
 	for (unsigned i = 0; i < inputs->port_count; i++)
 		if (inputs->ports[i].backend)
 			inputs->ports[i].backend->ops->destroy(inputs->ports[i].backend);
+	profile_close(&launch->profile);
 	if (launch->translations)
 		translations_close(launch->translations);
 	free(launch->translations);

@@ -48,6 +48,7 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"mremap", ROLE_ALL},
 	{"munmap", ROLE_ALL},
 	{"madvise", ROLE_ALL},
+	{"timer_delete", ROLE_VCPU}, /* --profile */
 	{"process_madvise", ROLE_VCPU, EQUALS(0, PIDFD_SELF)}, /* guards in guest memory, dbt/ram.c */
 	{"sched_getaffinity", ROLE_ALL}, /* malloc counts processors */
 	{"getrandom", ROLE_ALL},

@@ -74,6 +74,8 @@ static void *vcpu_main(void *arg)
 		thread->vcpu->stats.instructions = engine->instructions(thread->vcpu);
 	if (engine->report && all->vm->stats)
 		engine->report(thread->vcpu, all->vm->stats);
+	if (engine->profile && all->vm->profile)
+		engine->profile(thread->vcpu, all->vm->profile);
 	atomic_fetch_add(&all->ended, 1);
 	platform_wake(&all->ended, true);
 	while (atomic_load(&all->gate) == GATE_OPEN)
