@@ -17,6 +17,7 @@ struct command {
 
 int cmd_run(int argc, char **argv, uint64_t start_ns);
 int cmd_engines(int argc, char **argv, uint64_t start_ns);
+int cmd_top(int argc, char **argv, uint64_t start_ns);
 int cmd_version(int argc, char **argv, uint64_t start_ns);
 
 #endif

@@ -11,6 +11,7 @@
 static const struct command commands[] = {
 	{"run", "start a virtual machine", cmd_run},
 	{"engines", "what can run guests here, and how fast", cmd_engines},
+	{"top", "what a running virtual machine does, live", cmd_top},
 	{"version", "the version of this build", cmd_version},
 	{"help", "this text", NULL},
 };

@@ -69,8 +69,12 @@ struct engine_ops {
 	uint64_t (*tsc_hz)(struct vm *vm);
 	/* Optional: guest instructions executed so far by this vcpu (statistics). */
 	uint64_t (*instructions)(const struct vcpu *vcpu);
-	/* Optional: figures of the engine's own (core/stats.h). Own thread, before vcpu_destroy. */
+	/* Optional: figures of the engine's own (core/stats.h). After the run, or from any thread meanwhile: what is being counted may be
+	 * a little old then. */
 	void (*report)(struct vcpu *vcpu, struct stats_sink *sink);
+	/* Optional: somebody begins or ceases to look at the figures of a running vcpu: whether to take those that cost something.
+	 * One thread, not the vcpu's. */
+	void (*measure)(struct vcpu *vcpu, bool on);
 	/* Optional: where the time went, if vm->profile asks (core/profile.h). Own thread, before vcpu_destroy. */
 	void (*profile)(struct vcpu *vcpu, struct profile_sink *sink);
 };

@@ -182,6 +182,52 @@ if "$ruse" engines | grep -A 1 '^dbt ' | grep -q 'works here'; then
 	grep -q 'MIPS\|guest instructions' "$work/err" && complain '--stats counts translated instructions'
 fi
 
+# ---- top ----
+
+unset XDG_RUNTIME_DIR
+refused 2 "top does not know 'fast'" top fast
+refused 2 "top does not know '--count'" top --count
+refused 2 "top does not know '-1'" top -1
+refused 1 'XDG_RUNTIME_DIR is not set' top
+export XDG_RUNTIME_DIR="$work"
+refused 1 'no VM of yours is running' top
+# Ends by a signal of ours: out 0x80, al; jmp to it.
+endless=$work/endless
+{
+	head -c 32 "$kernel"
+	printf '\346\200\353\374'
+	head -c 476 /dev/zero
+} >"$endless"
+run_endless() {
+	"$ruse" run --kernel "$endless" --serial none "$@" </dev/null >/dev/null 2>"$work/err" &
+	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		[ -S "$work/ruse-$!.sock" ] && return
+		sleep 0.1
+	done
+	complain "no socket in $(ls "$work")"
+}
+run_endless --engine interp
+first=$!
+accepted 0 top --count 1
+grep -q "^VM $first, engine interp, 1 processor, running for" "$work/out" || complain "top says: $(cat "$work/out")"
+grep -qE '^exits io +[1-9][0-9]* +[1-9][0-9]*$' "$work/out" || complain "top knows no exits: $(cat "$work/out")"
+run_endless --cpus 2
+second=$!
+accepted 0 top
+[ "$(sort "$work/out")" = "$(printf '%s\n' $first $second | sort)" ] || complain "top lists: $(cat "$work/out")"
+accepted 0 top $second --count 2
+if grep -q "^VM $second, engine dbt, 2 processors" "$work/out"; then
+	grep -qE '^time in interpreter +[0-9.]*[1-9][0-9.]*% +[0-9.]+ ms$' "$work/out" || complain "top knows no times: $(cat "$work/out")"
+fi
+[ "$(grep -c "^VM $second" "$work/out")" = 2 ] || complain 'not two updates'
+kill $first $second
+wait $first $second
+# What they left behind is found out, and removed.
+refused 1 'no VM of yours is running' top
+[ -z "$(ls "$work" | grep sock)" ] || complain "sockets of the dead: $(ls "$work")"
+refused 1 "no VM $first answers" top $first
+unset XDG_RUNTIME_DIR
+
 # ---- processors ----
 
 accepted 0 run --cpu help

@@ -244,7 +244,7 @@ struct dbt {
 	struct dbt_clock clock;
 	struct dbt_check *check; /* NULL without --check */
 	bool rf;        /* RF is set before the instruction at rip; translated code has it cleared in cpu.s.rflags */
-	bool measuring; /* --stats, --profile: the clock runs */
+	bool measuring; /* --stats, --profile, `ruse top`: the clock runs */
 	struct dbt_profile *profile; /* NULL without --profile */
 	int thread_id;
 	void *signal_stack;
@@ -365,13 +365,14 @@ void dbt_narrow_truncate(struct dbt *d);
 struct stats_sink;
 void dbt_stats_begin(struct dbt *d);
 void dbt_report(struct vcpu *vcpu, struct stats_sink *sink);
+void dbt_measure(struct vcpu *vcpu, bool on);
 /* The instruction at rip is about to be interpreted. */
 void dbt_stats_step(struct dbt *d);
 enum dbt_time dbt_time_change(struct dbt *d, enum dbt_time to);
 /* From now on the thread does this; what it did before. */
 static inline enum dbt_time dbt_time(struct dbt *d, enum dbt_time to)
 {
-	return unlikely(d->measuring) ? dbt_time_change(d, to) : DBT_TIME_OUTSIDE;
+	return unlikely(__atomic_load_n(&d->measuring, __ATOMIC_RELAXED)) ? dbt_time_change(d, to) : DBT_TIME_OUTSIDE;
 }
 
 /* Does the state of record stand before 32-bit code? */

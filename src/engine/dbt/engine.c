@@ -229,5 +229,6 @@ const struct engine_ops dbt_engine = {
 	.dirty_sync = dbt_dirty_sync,
 	.cpuid_filter = dbt_cpuid_filter,
 	.report = dbt_report,
+	.measure = dbt_measure,
 	.profile = dbt_profile_report,
 };

@@ -31,13 +31,26 @@ void dbt_stats_begin(struct dbt *d)
 	d->clock.at = d->clock.began;
 }
 
+/* The clock stands while nobody looks: from the vcpu's next change on it goes. */
+void dbt_measure(struct vcpu *vcpu, bool on)
+{
+	struct dbt *d = vcpu->engine_vcpu;
+
+	if (vcpu->vm->stats || d->profile)
+		return;
+	if (on && !d->measuring)
+		__atomic_store_n(&d->clock.at, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&d->measuring, on, __ATOMIC_RELEASE);
+}
+
 enum dbt_time dbt_time_change(struct dbt *d, enum dbt_time to)
 {
 	struct dbt_clock *clock = &d->clock;
 	enum dbt_time from = clock->now;
 	uint64_t at = tsc();
 
-	clock->ticks[from] += at - clock->at;
+	if (likely(clock->at))
+		clock->ticks[from] += at - clock->at;
 	clock->at = at;
 	clock->now = to;
 	return from;
@@ -63,12 +76,18 @@ void dbt_stats_step(struct dbt *d)
 static void report_times(struct dbt *d, struct stats_sink *sink)
 {
 	const struct dbt_clock *clock = &d->clock;
-	double ns_a_tick = (double)(platform_clock_ns() - clock->began_ns) / (double)(tsc() - clock->began + 1);
+	uint64_t now = tsc(), at = __atomic_load_n(&clock->at, __ATOMIC_RELAXED);
+	double ns_a_tick = (double)(platform_clock_ns() - clock->began_ns) / (double)(now - clock->began + 1);
 
 	for (unsigned i = 0; i < DBT_TIME_COUNT; i++) {
+		uint64_t ticks = clock->ticks[i];
+
+		/* What it is at now, in a run that goes on. */
+		if (i == clock->now && d->measuring && at && at < now)
+			ticks += now - at;
 		if (time_names[i])
 			sink->add(sink, &(struct stat){.group = "time in", .name = time_names[i], .unit = STAT_NS,
-						       .value = (uint64_t)((double)clock->ticks[i] * ns_a_tick)});
+						       .value = (uint64_t)((double)ticks * ns_a_tick)});
 	}
 }
 

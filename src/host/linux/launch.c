@@ -21,6 +21,7 @@
 #include "host/linux/memory.h"
 #include "host/linux/sandbox.h"
 #include "host/linux/signals.h"
+#include "host/linux/monitor.h"
 #include "host/linux/profile.h"
 #include "host/linux/stats.h"
 #include "host/linux/threads.h"
@@ -58,6 +59,7 @@ struct launch {
 	struct descriptors inherited; /* from our parent; closed with the sandbox */
 	struct stats stats;
 	struct profile profile;
+	struct monitor *monitor;
 	struct translations *translations; /* --dump tb, --perf-map */
 	struct sandbox *sandbox;      /* NULL with --no-sandbox */
 	char why[512];
@@ -496,6 +498,7 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 
 	if (launch->config->stats)
 		stats_collect(stats, launch->vm);
+	launch->monitor = monitor_open(launch->loop);
 	if (launch->config->profile)
 		launch->vm->profile = &launch->profile.sink;
 	if (!r)
@@ -505,8 +508,10 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 	if (r)
 		return r;
 	stats_begin(stats, launch->vm, start_ns);
+	monitor_start(launch->monitor, launch->vm);
 	threads_run(launch->threads);
 	r = loop_run(launch->loop);
+	monitor_stop(launch->monitor);
 	if (r)
 		vm_stop(launch->vm, VM_STOP_HOST_ERROR, 0);
 	threads_wait(launch->threads);
@@ -576,6 +581,7 @@ static void finish(struct launch *launch)
 		if (inputs->ports[i].backend)
 			inputs->ports[i].backend->ops->destroy(inputs->ports[i].backend);
 	profile_close(&launch->profile);
+	monitor_close(launch->monitor);
 	if (launch->translations)
 		translations_close(launch->translations);
 	free(launch->translations);

@@ -150,6 +150,18 @@ static void print_exits(const struct vm *vm, FILE *out)
 	fprintf(out, "exits: %llu\n", (unsigned long long)total);
 }
 
+void stats_now(struct stats *stats, const struct vm *vm, FILE *out)
+{
+	stats->sink.add = add;
+	stats->count = 0;
+	fprintf(out, "engine: %s\nprocessors: %u\nrun time: %.3f s\n", vm->engine->name, vm->vcpu_count,
+		(double)(platform_clock_ns() - stats->run_ns) / 1e9);
+	print_exits(vm, out);
+	for (unsigned i = 0; vm->engine->report && i < vm->vcpu_count; i++)
+		vm->engine->report(vm->vcpus[i], &stats->sink);
+	print_figures(stats, out);
+}
+
 void stats_print(struct stats *stats, struct vm *vm, FILE *out)
 {
 	const double seconds = (double)(platform_clock_ns() - stats->run_ns) / 1e9;

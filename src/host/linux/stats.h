@@ -33,6 +33,8 @@ struct stats {
 /* The engine's figures are to come here: vm->stats. */
 void stats_collect(struct stats *stats, struct vm *vm);
 void stats_begin(struct stats *stats, const struct vm *vm, uint64_t start_ns);
+/* The figures of a VM that is running, as of now. stats->run_ns is set. */
+void stats_now(struct stats *stats, const struct vm *vm, FILE *out);
 /* The guest has ended, the vcpus are not yet destroyed: how much memory they have. */
 void stats_end(struct stats *stats, const struct vm *vm);
 /* After the vcpu threads have ended, while the guest's memory is still there. One `name: value` a line. */
