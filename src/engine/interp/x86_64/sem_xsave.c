@@ -41,8 +41,12 @@ static void area_store(struct cpu *cpu, const struct x86_insn *insn, uint64_t of
 
 static void area_probe(struct cpu *cpu, const struct x86_insn *insn, uint64_t offset, unsigned len)
 {
-	for (unsigned done = 0; done < len; done += 64)
-		sem_probe_store(cpu, insn->mem.seg, offset + done, len - done < 64 ? len - done : 64);
+	for (unsigned done = 0, part; done < len; done += part) {
+		part = PAGE_SIZE - (unsigned)((offset + done) & ~PAGE_MASK);
+		if (part > len - done)
+			part = len - done;
+		sem_probe_store(cpu, insn->mem.seg, offset + done, part);
+	}
 }
 
 /* ---- the legacy region ---- */
@@ -163,24 +167,17 @@ static void sem_fxrstor(struct cpu *cpu, const struct x86_insn *insn)
 static uint64_t in_use(const struct cpu *cpu)
 {
 	const struct x86_fpu *fpu = &cpu->s.fpu;
-	uint64_t used = 0;
-	uint8_t bits = 0;
+	uint64_t used = 0, low = 0, high = 0;
 
 	if (fpu->fcw != 0x37f || fpu->fsw || fpu->ftw || fpu->fop || fpu->fip || fpu->fdp || fpu->fcs || fpu->fds)
 		used |= XSTATE_X87;
 	for (unsigned i = 0; i < 8; i++)
 		used |= fpu->r[i].mantissa || fpu->r[i].exponent ? XSTATE_X87 : 0;
-	for (unsigned i = 0; i < 16 && !bits; i++) {
-		for (unsigned b = 0; b < 16; b++)
-			bits |= fpu->ymm[i].u8[b];
+	for (unsigned i = 0; i < 16; i++) {
+		low |= fpu->ymm[i].u64[0] | fpu->ymm[i].u64[1];
+		high |= fpu->ymm[i].u64[2] | fpu->ymm[i].u64[3];
 	}
-	used |= bits ? XSTATE_SSE : 0;
-	bits = 0;
-	for (unsigned i = 0; i < 16 && !bits; i++) {
-		for (unsigned b = 16; b < 32; b++)
-			bits |= fpu->ymm[i].u8[b];
-	}
-	used |= bits ? XSTATE_AVX : 0;
+	used |= (low ? XSTATE_SSE : 0) | (high ? XSTATE_AVX : 0);
 	return used | (cpu->s.pkru ? XSTATE_PKRU : 0);
 }
 
@@ -263,8 +260,11 @@ static void xsave(struct cpu *cpu, const struct x86_insn *insn, bool compacted, 
 		area_store(cpu, insn, offset + 24, mxcsr, 8);
 	}
 	if (write & XSTATE_SSE) {
+		uint8_t xmm[256];
+
 		for (unsigned i = 0; i < xmm_count(cpu); i++)
-			sem_store(cpu, insn->mem.seg, offset + 160 + 16 * i, &cpu->s.fpu.ymm[i], 16);
+			memcpy(xmm + 16 * i, &cpu->s.fpu.ymm[i], 16);
+		area_store(cpu, insn, offset + 160, xmm, 16 * xmm_count(cpu));
 	}
 	if (write & XSTATE_AVX)
 		store_component(cpu, insn, offset, components, compacted, XSTATE_AVX);
