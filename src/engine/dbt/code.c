@@ -3,7 +3,9 @@
  * Blocks are kept by (rip, gpa, key): their code has the guest's linear addresses in it, and belongs to the bytes of one
  * physical page. Ways from block to block:
  *   - within a page, jumps that are patched (links): wherever the page is mapped at this address, both are valid;
- *   - across pages, through a slot of the context (slots): an address that a context's flush sets back to the slot's stub;
+ *   - across pages, jumps that are patched too, behind a look at whether the context has the page that they lead to (pairs);
+ *     and to a block that itself goes on into another page through a slot of the context: an address that a flush sets
+ *     back to the slot's stub;
  *   - indirect ones, through the context's jump cache, to an entry that checks rip;
  *   - returns, through the side stack, which is emptied whenever mappings, rights or code change.
  * When its page is written a block is suspended: its first bytes are replaced by a way out, and put back when it is looked
@@ -24,6 +26,7 @@
 #define META_SIZE   MIB(96)
 #define TB_MAX      524288
 #define SLOT_HASH   (DBT_SLOTS_MAX * 2)
+#define PAIR_HASH   (DBT_PAIRS_MAX * 2)
 
 static uint64_t mix(uint64_t value)
 {
@@ -321,9 +324,10 @@ static bool tb_insert(struct dbt *d, struct tb *tb)
 
 static bool room_for_block(const struct dbt *d)
 {
-	return d->code_size - d->code_used > 2 * TB_MAX_HOST && d->tb_count < d->tb_max - 1 &&
+	return d->code_size - d->code_used - d->cold_used > 2 * TB_MAX_HOST && d->tb_count < d->tb_max - 1 &&
 	       d->meta_size - d->meta_used > 65536 && d->link_count < DBT_LINKS_MAX - TB_MAX_EXITS &&
-	       d->slot_kinds[dbt_kind_now(d)].count < DBT_SLOTS_MAX - TB_MAX_EXITS;
+	       d->slot_kinds[dbt_kind_now(d)].count < DBT_SLOTS_MAX - TB_MAX_EXITS &&
+	       d->slot_kinds[dbt_kind_now(d)].pair_count < DBT_PAIR_NONE - 1;
 }
 
 /* Does the instruction at rip go on in the next page? Then *gpa is that page's; may raise the fetch's fault. False: it is
@@ -425,7 +429,7 @@ uint8_t *dbt_tb_indirect_entry(struct dbt *d, struct tb *tb)
 
 	if (tb->indirect)
 		return d->code_run + tb->indirect;
-	if (d->code_size - d->code_used < 64)
+	if (d->code_size - d->code_used - d->cold_used < 64)
 		return NULL;
 	tb->indirect = (uint32_t)d->code_used;
 	emit_mov_imm(&e, HOST_T, 0 - tb->rip);
@@ -444,8 +448,58 @@ uint32_t dbt_link_new(struct dbt *d, uint64_t target)
 {
 	if (d->link_count == DBT_LINKS_MAX)
 		return ~0u;
-	d->links[d->link_count].target = target;
+	d->links[d->link_count] = (struct dbt_link){.target = target};
 	return d->link_count++;
+}
+
+struct emitter dbt_cold_emitter(struct dbt *d)
+{
+	d->cold_used += DBT_COLD;
+	return emitter_at(d, d->code_size - d->cold_used);
+}
+
+/* ---- pairs ---- */
+
+/* Its number; DBT_PAIR_NONE: there are too many. */
+static uint32_t pair_get(struct dbt_slots *kind, gva_t page, gpa_t gpa)
+{
+	uint32_t at = (uint32_t)(mix(page >> PAGE_SHIFT) >> 40) & (PAIR_HASH - 1);
+
+	for (; kind->pair_hash[at]; at = (at + 1) & (PAIR_HASH - 1)) {
+		const struct dbt_pair *pair = &kind->pairs[kind->pair_hash[at] - 1];
+
+		if (pair->page == page && pair->gpa == gpa)
+			return kind->pair_hash[at] - 1;
+	}
+	if (kind->pair_count == DBT_PAIR_NONE)
+		return DBT_PAIR_NONE;
+	kind->pairs[kind->pair_count] = (struct dbt_pair){page, gpa};
+	kind->pair_hash[at] = ++kind->pair_count;
+	return kind->pair_count - 1;
+}
+
+static uint8_t *pair_byte(struct dbt_targets *targets, uint32_t number)
+{
+	return (uint8_t *)targets->slots + DBT_PAIR_DISP(number);
+}
+
+/* The context has no pair, or, if page is one, none with that page. */
+static void pairs_reset(struct dbt *d, struct dbt_targets *targets, enum dbt_kind code, gva_t page)
+{
+	const struct dbt_slots *kind = &d->slot_kinds[code];
+	uint32_t at = (uint32_t)(mix(page >> PAGE_SHIFT) >> 40) & (PAIR_HASH - 1);
+
+	if (!targets->filled_pairs || !kind->pair_count)
+		return;
+	if (page == ~0ull) {
+		memset(pair_byte(targets, kind->pair_count - 1), 0, kind->pair_count);
+		targets->filled_pairs = false;
+		return;
+	}
+	for (; kind->pair_hash[at]; at = (at + 1) & (PAIR_HASH - 1)) {
+		if (kind->pairs[kind->pair_hash[at] - 1].page == (page & PAGE_MASK))
+			*pair_byte(targets, kind->pair_hash[at] - 1) = 0;
+	}
 }
 
 /* ---- slots ---- */
@@ -459,7 +513,7 @@ static uint32_t *slot_hash(struct dbt_slots *kind, uint64_t target)
 	return &kind->hash[at];
 }
 
-uint32_t dbt_slot_get(struct dbt *d, uint64_t target, enum dbt_kind kind)
+static uint32_t slot_get(struct dbt *d, uint64_t target, enum dbt_kind kind)
 {
 	struct dbt_slots *slots = &d->slot_kinds[kind];
 	uint32_t *hashed = slot_hash(slots, target);
@@ -512,7 +566,7 @@ static unsigned code_page_bit(gva_t page)
 	return (unsigned)(mix(page >> PAGE_SHIFT) >> 48);
 }
 
-/* A slot or jump cache is about to lead to this block. */
+/* A slot, a pair or a jump cache is about to lead to this block. */
 static void note_target(struct dbt *d, const struct tb *tb)
 {
 	for (unsigned i = 0; i < (tb->second ? 2 : 1); i++) {
@@ -541,10 +595,10 @@ void dbt_slot_resolve(struct dbt *d, uint32_t slot, struct tb *tb)
 /* A branch to a block that crosses goes by a slot: its second page may be mapped elsewhere in another context. */
 static uint32_t slot_stub(struct dbt *d, struct tb *tb)
 {
-	uint32_t slot = dbt_slot_get(d, tb->rip, dbt_kind_now(d)), at = (uint32_t)d->code_used;
+	uint32_t slot = slot_get(d, tb->rip, dbt_kind_now(d)), at = (uint32_t)d->code_used;
 	struct emitter e = emitter_at(d, at);
 
-	if (slot == ~0u || d->code_size - d->code_used < 64)
+	if (slot == ~0u || d->code_size - d->code_used - d->cold_used < 64)
 		return 0;
 	emit_load(&e, HOST_T, mem_gs(DBT_OFFSET(slots_now)), 8);
 	emit_jmp_mem(&e, mem_base(HOST_T, (int32_t)(slot * 8)));
@@ -554,26 +608,44 @@ static uint32_t slot_stub(struct dbt *d, struct tb *tb)
 	return at;
 }
 
-void dbt_link_resolve(struct dbt *d, uint32_t link, struct tb *tb)
+/* The branch goes to another page: by the pair that the block's page is now. False: not by a link. */
+static bool pair_resolve(struct dbt *d, const struct dbt_link *link, const struct tb *tb)
 {
-	uint8_t *jump;
+	enum dbt_kind kind = dbt_kind_now(d);
+	uint32_t pair = pair_get(&d->slot_kinds[kind], tb->rip & PAGE_MASK, tb->gpa & PAGE_MASK);
+	struct dbt_targets *targets = targets_now(d, kind);
+	int32_t displacement = DBT_PAIR_DISP(pair);
+
+	if (pair == DBT_PAIR_NONE)
+		return false;
+	note_target(d, tb);
+	*pair_byte(targets, pair) = 1;
+	targets->filled_pairs = true;
+	memcpy(d->code_write + link->check, &displacement, sizeof(displacement));
+	return true;
+}
+
+void dbt_link_resolve(struct dbt *d, uint32_t number, struct tb *tb)
+{
+	const struct dbt_link *link = &d->links[number];
 	int32_t relative;
 	uint32_t target = tb->host;
 	struct tb *from;
 
-	if (link >= d->link_count || d->links[link].target != tb->rip)
+	if (number >= d->link_count || link->target != tb->rip)
 		return;
-	/* What was written over a stale block stays; and the page is the block's own. */
-	from = dbt_tb_find_host(d, d->code_run + d->links[link].jump);
-	if (!from || from->state != TB_LIVE || from->gpa >> PAGE_SHIFT != tb->gpa >> PAGE_SHIFT || (from->key & ~DBT_KEY_RF) != tb->key)
+	/* What was written over a stale block stays; and a page's block leads to its own page. */
+	from = dbt_tb_find_host(d, d->code_run + link->jump);
+	if (!from || from->state != TB_LIVE || (from->key & ~DBT_KEY_RF) != tb->key)
+		return;
+	if (!link->check && from->gpa >> PAGE_SHIFT != tb->gpa >> PAGE_SHIFT)
 		return;
 	if (tb->second)
 		target = slot_stub(d, tb);
-	if (!target)
+	if (!target || (link->check && !pair_resolve(d, link, tb)))
 		return;
-	jump = d->code_write + d->links[link].jump;
-	relative = (int32_t)((int64_t)target - (int64_t)(d->links[link].jump + 4));
-	memcpy(jump, &relative, sizeof(relative));
+	relative = (int32_t)((int64_t)target - (int64_t)(link->jump + 4));
+	memcpy(d->code_write + link->jump, &relative, sizeof(relative));
 }
 
 void dbt_jump_resolve(struct dbt *d, struct tb *tb)
@@ -594,14 +666,27 @@ void dbt_jump_resolve(struct dbt *d, struct tb *tb)
 	targets->jumps[at] = (uintptr_t)entry;
 }
 
-void dbt_targets_flush(struct dbt *d, struct dbt_targets *targets, enum dbt_kind kind)
+/* page: all, or only what leads to that page. */
+static void targets_drop(struct dbt *d, struct dbt_targets *targets, enum dbt_kind kind, gva_t page)
 {
 	struct dbt_slots *slots = &d->slot_kinds[kind];
+	uint16_t first = (uint16_t)page;
 
+	pairs_reset(d, targets, kind, page);
 	if (targets->filled_slots) {
 		for (uint32_t i = 0; i < slots->count; i++)
 			targets->slots[i] = (uintptr_t)d->code_run + slots->slots[i].stub;
 		targets->filled_slots = 0;
+	}
+	if (page != ~0ull) {
+		/* They are by the low bits of rip; a block may begin on the page before and end on this one. */
+		for (int i = -14; targets->used_count && i < (int)PAGE_SIZE; i++) {
+			uint64_t *jump = &targets->jumps[(uint16_t)(first + i)];
+
+			if (*jump != (uintptr_t)d->exit_indirect)
+				*jump = (uintptr_t)d->exit_indirect;
+		}
+		return;
 	}
 	if (targets->used_count <= ARRAY_SIZE(targets->used)) {
 		for (uint32_t i = 0; i < targets->used_count; i++)
@@ -611,6 +696,11 @@ void dbt_targets_flush(struct dbt *d, struct dbt_targets *targets, enum dbt_kind
 		madvise(targets->jumps, DBT_JUMPS * 8, MADV_DONTNEED);
 	}
 	targets->used_count = 0;
+}
+
+void dbt_targets_flush(struct dbt *d, struct dbt_targets *targets, enum dbt_kind kind)
+{
+	targets_drop(d, targets, kind, ~0ull);
 }
 
 /* ---- what is in force ---- */
@@ -669,12 +759,12 @@ static void on_dropped(void *ctx, struct dbt_context *context, gva_t page)
 	}
 	dbt_side_reset(d);
 	if (!context || d->kernel_nonglobal || page != ~0ull)
-		dbt_targets_flush(d, &d->kernel, DBT_KERNEL);
+		targets_drop(d, &d->kernel, DBT_KERNEL, page);
 	for (unsigned i = 0; i < d->mmu.context_count; i++) {
 		if (context && context != &d->mmu.contexts[i])
 			continue;
 		for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++)
-			dbt_targets_flush(d, &of_contexts(d, kind)[i], kind);
+			targets_drop(d, &of_contexts(d, kind)[i], kind, page);
 	}
 }
 
@@ -682,28 +772,30 @@ const struct dbt_mmu_listener dbt_code_listener = {.switched = on_switched, .dro
 
 /* ---- life ---- */
 
+static void targets_clear(struct dbt *d, struct dbt_targets *targets, enum dbt_kind kind)
+{
+	targets->used_count = ARRAY_SIZE(targets->used) + 1;
+	targets->filled_slots = 0;
+	dbt_targets_flush(d, targets, kind);
+}
+
 void dbt_code_flush(struct dbt *d)
 {
+	targets_clear(d, &d->kernel, DBT_KERNEL);
+	for (unsigned i = 0; i < d->mmu.context_count; i++) {
+		for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++)
+			targets_clear(d, &of_contexts(d, kind)[i], kind);
+	}
 	clear(d->tb_hash, DBT_TB_HASH * sizeof(*d->tb_hash));
 	clear(d->page_hash, DBT_PAGE_HASH * sizeof(*d->page_hash));
 	d->tb_count = d->link_count = 0;
 	d->meta_used = 0;
 	d->code_used = d->code_start;
+	d->cold_used = 0;
 	for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++) {
 		clear(d->slot_kinds[kind].hash, SLOT_HASH * sizeof(uint32_t));
-		d->slot_kinds[kind].count = 0;
-	}
-	d->kernel.used_count = ARRAY_SIZE(d->kernel.used) + 1;
-	d->kernel.filled_slots = 0;
-	dbt_targets_flush(d, &d->kernel, DBT_KERNEL);
-	for (unsigned i = 0; i < d->mmu.context_count; i++) {
-		for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++) {
-			struct dbt_targets *targets = &of_contexts(d, kind)[i];
-
-			targets->used_count = ARRAY_SIZE(targets->used) + 1;
-			targets->filled_slots = 0;
-			dbt_targets_flush(d, targets, kind);
-		}
+		clear(d->slot_kinds[kind].pair_hash, PAIR_HASH * sizeof(uint32_t));
+		d->slot_kinds[kind].count = d->slot_kinds[kind].pair_count = 0;
 	}
 	dbt_side_reset(d);
 	d->stats.cache_flushes++;
@@ -736,11 +828,11 @@ static int targets_init(struct dbt_targets *targets, int template)
 {
 	static const size_t size = DBT_JUMPS * 8;
 	uint8_t *area = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	uint8_t *aligned;
+	uint8_t *slots = reserve(DBT_PAIRS_MAX + DBT_SLOTS_MAX * 8), *aligned;
 
-	targets->slots = reserve(DBT_SLOTS_MAX * 8);
-	if (area == MAP_FAILED || !targets->slots)
+	if (area == MAP_FAILED || !slots)
 		return -ENOMEM;
+	targets->slots = (uint64_t *)(void *)(slots + DBT_PAIRS_MAX);
 	targets->jumps_area = area;
 	/* The index replaces the low 16 bits of address / 8. */
 	aligned = (uint8_t *)(((uintptr_t)area + size - 1) & ~(uintptr_t)(size - 1));
@@ -806,9 +898,13 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 	d->sites = reserve(dbt_sites_size());
 	d->links = reserve(DBT_LINKS_MAX * sizeof(*d->links));
 	for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++) {
-		d->slot_kinds[kind].slots = reserve(DBT_SLOTS_MAX * sizeof(struct dbt_slot));
-		d->slot_kinds[kind].hash = reserve(SLOT_HASH * sizeof(uint32_t));
-		if (!d->slot_kinds[kind].slots || !d->slot_kinds[kind].hash)
+		struct dbt_slots *slots = &d->slot_kinds[kind];
+
+		slots->slots = reserve(DBT_SLOTS_MAX * sizeof(struct dbt_slot));
+		slots->hash = reserve(SLOT_HASH * sizeof(uint32_t));
+		slots->pairs = reserve(DBT_PAIRS_MAX * sizeof(struct dbt_pair));
+		slots->pair_hash = reserve(PAIR_HASH * sizeof(uint32_t));
+		if (!slots->slots || !slots->hash || !slots->pairs || !slots->pair_hash)
 			return -ENOMEM;
 	}
 	d->side_stack = mmap(NULL, DBT_SIDE_STACK + 2 * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -840,7 +936,8 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 
 static void targets_destroy(struct dbt_targets *targets)
 {
-	unmap(targets->slots, DBT_SLOTS_MAX * 8);
+	if (targets->slots)
+		unmap((uint8_t *)targets->slots - DBT_PAIRS_MAX, DBT_PAIRS_MAX + DBT_SLOTS_MAX * 8);
 	unmap(targets->jumps_area, 2 * DBT_JUMPS * 8);
 }
 
@@ -857,6 +954,8 @@ void dbt_code_destroy(struct dbt *d)
 	for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++) {
 		unmap(d->slot_kinds[kind].slots, DBT_SLOTS_MAX * sizeof(struct dbt_slot));
 		unmap(d->slot_kinds[kind].hash, SLOT_HASH * sizeof(uint32_t));
+		unmap(d->slot_kinds[kind].pairs, DBT_PAIRS_MAX * sizeof(struct dbt_pair));
+		unmap(d->slot_kinds[kind].pair_hash, PAIR_HASH * sizeof(uint32_t));
 	}
 	unmap(d->side_stack, DBT_SIDE_STACK + 2 * PAGE_SIZE);
 	targets_destroy(&d->kernel);

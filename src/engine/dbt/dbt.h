@@ -29,7 +29,7 @@
 enum dbt_exit {
 	DBT_EXIT_LOOKUP,   /* find the code of rip */
 	DBT_EXIT_LINK,     /* the same; then patch link number `exit_arg` */
-	DBT_EXIT_SLOT,     /* the same; then fill slot `exit_arg` of the context */
+	DBT_EXIT_SLOT,     /* the same; then fill slot `exit_arg` of the context: to a block that crosses pages */
 	DBT_EXIT_INDIRECT, /* the same; then enter it in the jump cache */
 	DBT_EXIT_STEP,     /* the interpreter executes the instruction at rip */
 	DBT_EXIT_KICK,     /* requests are to be looked at; rip is a boundary */
@@ -83,10 +83,21 @@ struct tb {
 	struct tb_insn *insns;    /* count of them */
 };
 
-/* A direct branch within a page: a jump in the code that first leads to its stub. */
+/* A direct branch: a jump in the code that first leads to its stub. */
 struct dbt_link {
 	uint64_t target;
 	uint32_t jump;  /* offset in the cache of the displacement of a rel32 */
+	uint32_t check; /* of the displacement of the pair's byte, see DBT_PAIRS_MAX; 0: the target is on the same page */
+};
+
+/* A linear page of code and the guest page that it is. A branch to another page is taken in the contexts that have the
+ * pair that it was made for; which ones a context has is an array of bytes that ends where its slots begin. */
+#define DBT_PAIRS_MAX 65536
+#define DBT_PAIR_NONE (DBT_PAIRS_MAX - 1)
+#define DBT_PAIR_DISP(number) (-1 - (int32_t)(number)) /* of its byte, from the slots */
+struct dbt_pair {
+	gva_t page;
+	gpa_t gpa;
 };
 
 #define DBT_TB_HASH    262144
@@ -109,12 +120,13 @@ struct code_page {
 
 /* What belongs to a context and a privilege level: where indirect and page-crossing branches go. */
 struct dbt_targets {
-	uint64_t *slots;     /* host addresses, by slot number */
+	uint64_t *slots;     /* host addresses, by slot number; below them the bytes of pairs */
 	uint64_t *jumps;     /* DBT_JUMPS host addresses, by the low bits of rip */
 	void *jumps_area;
 	uint16_t used[1024]; /* entries of jumps that were filled since the last flush */
 	uint32_t used_count; /* 1025: too many to remember */
 	uint32_t filled_slots;
+	bool filled_pairs;
 };
 
 struct dbt_slot {
@@ -122,7 +134,7 @@ struct dbt_slot {
 	uint32_t stub; /* offset: leaves with this slot's number */
 };
 
-/* A kind of code: the slots of one are numbered together, and no block of one leads to a block of another. */
+/* A kind of code: the slots and pairs of one are numbered together, and no block of one leads to a block of another. */
 enum dbt_kind {
 	DBT_KERNEL,
 	DBT_USER,
@@ -133,6 +145,9 @@ struct dbt_slots {
 	struct dbt_slot *slots;
 	uint32_t count;
 	uint32_t *hash; /* by target; slot number + 1 */
+	struct dbt_pair *pairs;
+	uint32_t pair_count;
+	uint32_t *pair_hash; /* their numbers */
 };
 
 /* Writes to pages of translated code by anybody, for the vcpus to see: gpa << 12 | length, 0 for the whole page. */
@@ -213,6 +228,7 @@ struct dbt {
 	/* the code cache */
 	uint8_t *code_run, *code_write; /* the executable and the writable alias */
 	size_t code_size, code_used, code_start; /* code_start: behind the stubs */
+	size_t cold_used;               /* at the end: ways out of blocks, DBT_COLD bytes each */
 	uint8_t *meta;                  /* arena of struct tb, tb_insn, code_page */
 	size_t meta_size, meta_used;
 	struct tb **tb_hash;
@@ -279,10 +295,12 @@ static inline uint8_t *tb_entry(const struct dbt *d, const struct tb *tb)
 {
 	return d->code_run + tb->host;
 }
+/* Where the next way out of a block goes: DBT_COLD bytes. There is room for those of the block at hand. */
+#define DBT_COLD 24
+struct emitter dbt_cold_emitter(struct dbt *d);
 uint8_t *dbt_tb_indirect_entry(struct dbt *d, struct tb *tb);
 uint32_t dbt_link_new(struct dbt *d, uint64_t target); /* ~0: full */
 void dbt_link_resolve(struct dbt *d, uint32_t link, struct tb *tb);
-uint32_t dbt_slot_get(struct dbt *d, uint64_t target, enum dbt_kind kind); /* number; ~0: full */
 void dbt_slot_resolve(struct dbt *d, uint32_t slot, struct tb *tb);
 void dbt_jump_resolve(struct dbt *d, struct tb *tb);
 /* The context, the kind of code or both are others now: sets slots_now, jumps_now and table_now. */
@@ -302,7 +320,7 @@ enum dbt_site {
 	SITE_CROSSES,  /* its accesses cross pages: check first, and look up */
 	SITE_STEP,     /* a device, or data in a page of code: interpret it */
 };
-/* Counts a fault; true when the instruction has just become such a site and its block must go. */
+/* Counts a fault; true when the instruction is such a site now, and its block, which has it in another form, must go. */
 bool dbt_site_count(struct dbt *d, gpa_t gpa, enum dbt_site kind);
 enum dbt_site dbt_site_kind(const struct dbt *d, gpa_t gpa);
 #define DBT_SITES_BITS 16

@@ -315,7 +315,7 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 
 static bool in_cache(const struct dbt *d, uint64_t pc)
 {
-	return pc >= (uintptr_t)d->code_run && pc < (uintptr_t)d->code_run + d->code_used;
+	return pc >= (uintptr_t)d->code_run && pc < (uintptr_t)d->code_run + d->code_size;
 }
 
 static struct tb *locate(struct dbt *d, ucontext_t *context, struct tb_insn **insn, uint32_t *at)

@@ -23,9 +23,10 @@ bool dbt_site_count(struct dbt *d, gpa_t gpa, enum dbt_site kind)
 
 	if (entry->gpa != gpa)
 		*entry = (struct dbt_site_entry){.gpa = gpa};
-	if (entry->counts[kind] >= often[kind])
-		return false;
-	return ++entry->counts[kind] == often[kind];
+	if (entry->counts[kind] < 255)
+		entry->counts[kind]++;
+	/* Blocks overlap: each that has the instruction in its old form will come here. */
+	return entry->counts[kind] >= often[kind] && entry->counts[kind] < 255;
 }
 
 enum dbt_site dbt_site_kind(const struct dbt *d, gpa_t gpa)

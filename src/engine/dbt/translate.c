@@ -167,40 +167,66 @@ static void patch_rel32(struct tr *tr, uint8_t *displacement, const uint8_t *tar
 		memcpy(displacement, &relative, sizeof(relative));
 }
 
-/* Where a jump out of the block arrives first. */
-static bool finish_exit(struct tr *tr, const struct tr_exit *out)
+/* u = where to, t = number (of a link or what is to be done), then the stub: at the other end of the cache, apart from what
+ * is executed more than once. Its address in the writable alias. */
+static uint8_t *way_out(struct tr *tr, const struct tr_exit *out, uint32_t number, const uint8_t *stub)
+{
+	struct emitter e = dbt_cold_emitter(tr->d);
+	uint8_t *start = e.at;
+
+	emit_mov_imm(&e, HOST_U, out->target);
+	if (number != ~0u)
+		emit_mov_imm(&e, HOST_T, number);
+	emit_jmp(&e, stub);
+	return start;
+}
+
+static uint32_t offset_of(const struct tr *tr, const uint8_t *write)
+{
+	return (uint32_t)(write - tr->d->code_write);
+}
+
+/* To another page: directly where the context has the pair of pages that the link was made for. */
+static void far_exit(struct tr *tr, const struct tr_exit *out, struct dbt_link *link, uint8_t *cold)
 {
 	struct emitter *e = &tr->e;
-	struct dbt *d = tr->d;
-	uint32_t number;
+	uint8_t *missing;
 
 	patch_rel32(tr, out->jump, e->at);
-	if (out->help) {
-		emit_mov_imm(e, HOST_U, out->target);
-		emit_mov_imm(e, HOST_T, out->help - 1);
-		emit_jmp(e, d->exit_help);
+	emit_load(e, HOST_T, mem_gs(DBT_OFFSET(slots_now)), 8);
+	emit_op_mem(e, 0x0fb6, HOST_T, mem_base(HOST_T, DBT_PAIR_DISP(DBT_PAIR_NONE)), 4); /* MOVZX */
+	link->check = offset_of(tr, e->at - 4);
+	missing = emit_jrcxz(e);
+	emit_jmp(e, cold + e->run_delta);
+	link->jump = offset_of(tr, e->at - 4);
+	emit_patch_short(e, missing);
+	emit_jmp(e, cold + e->run_delta);
+}
+
+/* Where a jump out of the block arrives. */
+static bool finish_exit(struct tr *tr, const struct tr_exit *out)
+{
+	struct dbt *d = tr->d;
+	struct dbt_link *link;
+	uint32_t number;
+	uint8_t *cold;
+
+	if (out->help || out->step) {
+		patch_rel32(tr, out->jump, out->help ? way_out(tr, out, out->help - 1, d->exit_help)
+						     : way_out(tr, out, ~0u, d->exit_step));
 		return true;
 	}
-	if (out->step) {
-		emit_mov_imm(e, HOST_U, out->target);
-		emit_jmp(e, d->exit_step);
-		return true;
-	}
-	if (out->target >> PAGE_SHIFT == tr->rip >> PAGE_SHIFT) {
-		number = dbt_link_new(d, out->target);
-		if (number == ~0u)
-			return false;
-		d->links[number].jump = (uint32_t)(out->jump - d->code_write);
-		emit_mov_imm(e, HOST_U, out->target);
-		emit_mov_imm(e, HOST_T, number);
-		emit_jmp(e, d->exit_link);
-		return true;
-	}
-	number = dbt_slot_get(d, out->target, tr->kind);
+	number = dbt_link_new(d, out->target);
 	if (number == ~0u)
 		return false;
-	emit_load(e, HOST_T, mem_gs(DBT_OFFSET(slots_now)), 8);
-	emit_jmp_mem(e, mem_base(HOST_T, (int32_t)(number * 8)));
+	link = &d->links[number];
+	cold = way_out(tr, out, number, d->exit_link);
+	if (out->target >> PAGE_SHIFT != tr->rip >> PAGE_SHIFT) {
+		far_exit(tr, out, link, cold);
+	} else {
+		patch_rel32(tr, out->jump, cold);
+		link->jump = offset_of(tr, out->jump);
+	}
 	return true;
 }
 
@@ -249,7 +275,7 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 	tr.shadow = false;
 	tr.cpu = &d->cpu;
 	tr.start = d->code_write + d->code_used;
-	tr.e = (struct emitter){.at = tr.start, .end = d->code_write + d->code_size, .run_delta = d->code_run - d->code_write};
+	tr.e = (struct emitter){.at = tr.start, .end = d->code_write + d->code_size - d->cold_used - TB_MAX_EXITS * DBT_COLD, .run_delta = d->code_run - d->code_write};
 	tr.rip = tr.at = rip;
 	tr.gpa = gpa;
 	tr.page = page;
