@@ -50,6 +50,17 @@ uint8_t *dbt_ram_view_ready(struct dbt_ram *ram, gpa_t gpa, bool writable)
 	return gpa == ram->not_ready ? NULL : dbt_ram_view(ram, gpa, writable);
 }
 
+/* Tests without large pages of RAM: see test_dbt_ram.c. */
+uint8_t *dbt_ram_region(struct dbt_ram *ram, gpa_t gpa, bool writable)
+{
+	return NULL;
+}
+
+bool dbt_ram_protected(struct dbt_ram *ram, gpa_t gpa)
+{
+	return gpa == ram->protected;
+}
+
 uint8_t *dbt_ram_nowhere(struct dbt_ram *ram)
 {
 	return (uint8_t *)NOWHERE;

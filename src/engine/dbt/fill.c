@@ -21,6 +21,7 @@ struct fill {
 	uint64_t *chunk;
 	gva_t start;      /* of the chunk */
 	uint64_t invalid; /* entry of `start` when invalid */
+	uint8_t *region;  /* of a large page that the chunk lies in, or NULL */
 };
 
 static unsigned access_of(enum tlb_index index, bool write)
@@ -86,14 +87,19 @@ static unsigned put(const struct fill *fill, unsigned i, gpa_t gpa, bool writabl
 	return 1;
 }
 
-/* The chunk lies in one large page (or paging is off): gpa is that of its start. */
+/* The chunk lies in one large page (or paging is off): gpa is that of its start. Entries that were there are replaced by the
+ * region's: they may be of a time when the page could not be written. */
 static unsigned fill_linear(const struct fill *fill, gpa_t gpa, bool writable)
 {
 	unsigned filled = 0;
 
-	for (unsigned i = 0; i < DBT_CHUNK_ENTRIES; i++) {
-		if (missing(fill, i))
-			filled += put(fill, i, gpa + (uint64_t)i * PAGE_SIZE, writable);
+	for (unsigned i = 0; i < DBT_CHUNK_ENTRIES; i++, gpa += PAGE_SIZE) {
+		if (fill->region && !(writable && dbt_ram_protected(fill->ram, gpa))) {
+			fill->chunk[i] = (uintptr_t)fill->region - fill->start;
+			filled++;
+		} else if (missing(fill, i)) {
+			filled += put(fill, i, gpa, writable);
+		}
 	}
 	return filled;
 }
@@ -142,6 +148,18 @@ static struct rule make_rule(const struct cpu *cpu, const struct x86_walk *walk,
 	};
 }
 
+/* The whole chunk is mapped by one entry, or by none. */
+static bool is_large(const struct x86_walk *walk)
+{
+	return walk->entry == ~0ull || walk->page_size >= MIB(2);
+}
+
+/* Of the start of gva's chunk, in a large page. */
+static gpa_t chunk_gpa(const struct x86_walk *walk, gva_t gva)
+{
+	return (walk->gpa & PAGE_MASK) - ((gva & PAGE_MASK) - dbt_chunk_start(gva));
+}
+
 static unsigned fill_neighbours(struct dbt_mmu *mmu, const struct fill *fill, gva_t gva, const struct x86_walk *walk,
 				enum tlb_index index, bool writable, bool log)
 {
@@ -149,8 +167,8 @@ static unsigned fill_neighbours(struct dbt_mmu *mmu, const struct fill *fill, gv
 	const uint64_t *leaves;
 	struct rule rule;
 
-	if (walk->entry == ~0ull || walk->page_size >= MIB(2))
-		return fill_linear(fill, (walk->gpa & PAGE_MASK) - ((gva & PAGE_MASK) - fill->start), writable);
+	if (is_large(walk))
+		return fill_linear(fill, chunk_gpa(walk, gva), writable);
 	if (walk->entry_size != 8)
 		return 0;
 	leaves = mem_hva(&cpu->vm->mem, walk->entry & PAGE_MASK, PAGE_SIZE);
@@ -173,19 +191,19 @@ static unsigned kind_of(const struct x86_walk *walk, bool shared)
 	return walk->page_size == MIB(2) ? kind | DBT_CHUNK_LARGE : kind;
 }
 
-/* A view of the page for this access; *writable: may its large page's neighbours be written too? */
-static uint8_t *view_for(struct dbt_mmu *mmu, const struct x86_walk *walk, bool write, enum tlb_index index, bool log,
-			 bool *writable)
+/* May the page, and its large page's neighbours, be written by entries made now? */
+static bool all_writable(const struct dbt_mmu *mmu, const struct x86_walk *walk, enum tlb_index index, bool log)
 {
 	const struct x86_state *s = &mmu->cpu->s;
-	gpa_t page = walk->gpa & PAGE_MASK;
-	uint8_t *view = NULL;
 
-	*writable = !log && walk->dirty && (walk->writable || writes_read_only(s, index)) && key_writable(s, walk, index);
-	if (write && log)
-		log_dirty(&mmu->cpu->vm->mem, page);
-	if (write || *writable)
-		view = dbt_ram_view(mmu->ram, page, true);
+	return !log && walk->dirty && (walk->writable || writes_read_only(s, index)) && key_writable(s, walk, index);
+}
+
+/* A view of the page for this access. */
+static uint8_t *view_for(struct dbt_mmu *mmu, gpa_t page, bool write, bool writable)
+{
+	uint8_t *view = write || writable ? dbt_ram_view(mmu->ram, page, true) : NULL;
+
 	return view || write ? view : dbt_ram_view(mmu->ram, page, false);
 }
 
@@ -197,13 +215,23 @@ enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, unsigned 
 	struct mem *mem = &cpu->vm->mem;
 	struct dbt_table *table;
 	struct x86_walk walk;
-	uint8_t *view;
+	uint8_t *view, *region = NULL;
 	bool writable, log = logging(mem);
+	gpa_t page;
 
 	if (!canonical(gva) || (narrow && gva >> 32) ||
 	    x86_walk(mem, &cpu->s, cpu->cpuid->physical_bits, gva, access_of(index, write), &walk) < 0)
 		return DBT_FILL_NO;
-	view = view_for(mmu, &walk, write, index, log, &writable);
+	page = walk.gpa & PAGE_MASK;
+	writable = all_writable(mmu, &walk, index, log);
+	if (write && log)
+		log_dirty(mem, page);
+	if (is_large(&walk) && !log)
+		region = dbt_ram_region(mmu->ram, chunk_gpa(&walk, gva), writable);
+	if (region && !(writable && dbt_ram_protected(mmu->ram, page)) && write <= writable)
+		view = region + ((gva & PAGE_MASK) - dbt_chunk_start(gva));
+	else
+		view = view_for(mmu, page, write, writable);
 	table = view ? dbt_mmu_table_for(mmu, table_index) : NULL;
 	if (!table)
 		return DBT_FILL_NO;
@@ -215,6 +243,7 @@ enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, unsigned 
 		.chunk = dbt_mmu_chunk(mmu, table, gva, kind_of(&walk, shared)),
 		.start = dbt_chunk_start(gva),
 		.invalid = dbt_entry_invalid(table, dbt_chunk_start(gva)),
+		.region = region,
 	};
 
 	if (!fill.chunk)
@@ -223,10 +252,10 @@ enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, unsigned 
 		dbt_mmu_note_global(mmu);
 	else if (shared)
 		dbt_mmu_note_nonglobal(mmu, gva, first);
-	*addend = (uintptr_t)view - (gva & PAGE_MASK);
-	fill.chunk[dbt_chunk_index(gva)] = *addend;
 	mmu->fills++;
 	mmu->filled_entries += 1 + fill_neighbours(mmu, &fill, gva, &walk, index, writable, log);
+	*addend = (uintptr_t)view - (gva & PAGE_MASK);
+	fill.chunk[dbt_chunk_index(gva)] = *addend;
 	mmu->commits = dbt_mmu_state(mmu)->budget.commits;
 	return DBT_FILLED;
 }

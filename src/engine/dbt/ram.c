@@ -4,6 +4,9 @@
  *
  *     | margin | write, even | margin | write, odd | margin | read, even | margin | read, odd | margin |
  *
+ * behind them two rows of regions of 2 MiB with as much nobody's between them, to write and to read, for what the guest maps
+ * by large pages: within one the next page is the next page, so only the ends need a guard, and the host's TLB needs one entry.
+ *
  * What a page costs when it is first used decides how fast a guest boots. Measured (Linux 6.18 in a virtual machine on
  * an EPYC; 128 MiB, by page):
  *
@@ -52,6 +55,8 @@
 #define MARGIN       MIB(2)
 #define HUGE_SHIFT   21
 #define HUGE_SIZE    (UINT64_C(1) << HUGE_SHIFT)
+#define REGION_STEP  (2 * HUGE_SIZE)
+#define REGIONS_MAX  8192 /* mapped: each is a mapping of the 65,530 that Linux grants a process by default */
 #define WINDOW_SHIFT 21 /* the part of a view whose guards are installed together */
 #define WINDOW_PAGES (1u << (WINDOW_SHIFT - PAGE_SHIFT))
 
@@ -64,13 +69,16 @@ struct views {
 	size_t area_size;
 	uint8_t *base[VIEWS];             /* NULL: the slot has none (ROM) */
 	_Atomic uint64_t *ready[VIEWS];   /* one bit a window: its guards are in place */
+	uint8_t *regions[2];              /* to write, to read; the first region is HUGE_SIZE behind it */
+	_Atomic uint64_t *mapped[2];      /* one bit a region */
 	_Atomic uint64_t *collapsed;      /* one bit for each HUGE_SIZE: was tried */
 	_Atomic uint64_t *protected_pages; /* one bit a page; written under the lock */
 	_Atomic bool no_writing;          /* a page could not be protected: the writable views are gone */
 };
 
 struct dbt_ram {
-	struct lock lock; /* of protecting and unprotecting */
+	struct lock lock; /* of protecting, unprotecting and mapping regions */
+	unsigned regions; /* mapped */
 	struct views views[MEM_MAX_SLOTS];
 	unsigned count;
 	uint8_t *nowhere; /* 3 pages */
@@ -144,7 +152,7 @@ static int view_map(struct views *v, unsigned index, uint8_t *at)
 /* Nothing is undone on failure: dbt_ram_destroy() does. */
 static int views_create(struct views *v, const struct mem_slot *slot)
 {
-	uint64_t step, size;
+	uint64_t step, row, size;
 	uint8_t *at;
 	void *area;
 
@@ -155,10 +163,11 @@ static int views_create(struct views *v, const struct mem_slot *slot)
 	if (!v->collapsed || !v->protected_pages)
 		return -ENOMEM;
 	/* Views start at HUGE_SIZE as the slot does, which keeps their page tables few; a margin more for that. */
-	if (add_overflow(slot->size, MARGIN + HUGE_SIZE - 1, &step) || step > UINT64_MAX / (VIEWS + 1))
+	if (add_overflow(slot->size, MARGIN + HUGE_SIZE - 1, &step) || step > UINT64_MAX / (VIEWS + 8))
 		return -ENOMEM;
 	step &= ~(HUGE_SIZE - 1);
-	size = VIEWS * step + MARGIN + HUGE_SIZE;
+	row = (slot->size >> HUGE_SHIFT) * REGION_STEP + HUGE_SIZE;
+	size = VIEWS * step + MARGIN + HUGE_SIZE + 2 * row;
 	area = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (area == MAP_FAILED)
 		return -ENOMEM;
@@ -171,6 +180,12 @@ static int views_create(struct views *v, const struct mem_slot *slot)
 		if (r < 0)
 			return r;
 	}
+	for (unsigned i = 0; i < 2; i++) {
+		v->regions[i] = at + VIEWS * step + i * row;
+		v->mapped[i] = bits_alloc(slot->size, HUGE_SHIFT);
+		if (!v->mapped[i])
+			return -ENOMEM;
+	}
 	/* Does the kernel know guards, here? The page is one of them anyway. */
 	return madvise(v->base[VIEW_READ + 1], PAGE_SIZE, MADV_GUARD_INSTALL) < 0 ? -ENOSYS : 0;
 }
@@ -181,6 +196,8 @@ static void views_destroy(struct views *v)
 		munmap(v->area, v->area_size);
 	for (unsigned i = 0; i < VIEWS; i++)
 		platform_free((void *)v->ready[i]);
+	for (unsigned i = 0; i < 2; i++)
+		platform_free((void *)v->mapped[i]);
 	platform_free((void *)v->collapsed);
 	platform_free((void *)v->protected_pages);
 }
@@ -305,32 +322,103 @@ uint8_t *dbt_ram_view_ready(struct dbt_ram *ram, gpa_t gpa, bool writable)
 	return view_of(ram, gpa, writable, true);
 }
 
+static uint8_t *region_address(const struct views *v, bool writable, uint64_t region)
+{
+	return v->regions[!writable] + region * REGION_STEP + HUGE_SIZE;
+}
+
+static bool guard(uint8_t *page)
+{
+	return madvise(page, PAGE_SIZE, MADV_GUARD_INSTALL) == 0;
+}
+
+/* Under the lock. */
+static bool region_map(struct dbt_ram *ram, struct views *v, uint64_t region, bool writable)
+{
+	uint8_t *at = region_address(v, writable, region);
+	uint64_t page = region << (HUGE_SHIFT - PAGE_SHIFT), end = page + (HUGE_SIZE >> PAGE_SHIFT);
+	uint8_t *first = at - (page << PAGE_SHIFT);
+
+	if (ram->regions == REGIONS_MAX)
+		return false;
+	collapse(v, page);
+	if (mremap(v->slot->hva + (region << HUGE_SHIFT), 0, HUGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED)
+		return false;
+	/* Advice. */
+	madvise(at, HUGE_SIZE, MADV_DONTDUMP);
+	for (; writable && page < end; page++) {
+		if (bit_test(v->protected_pages, page) && !guard(first + (page << PAGE_SHIFT)))
+			goto undo;
+	}
+	if (!writable && mprotect(at, HUGE_SIZE, PROT_READ) < 0)
+		goto undo;
+	ram->regions++;
+	bit_set(v->mapped[!writable], region);
+	return true;
+undo:
+	BUG_ON(mprotect(at, HUGE_SIZE, PROT_NONE) < 0);
+	return false;
+}
+
+uint8_t *dbt_ram_region(struct dbt_ram *ram, gpa_t gpa, bool writable)
+{
+	struct views *v = find(ram, gpa);
+	uint64_t region;
+	bool mapped;
+
+	if (!v || v->slot->read_only || ((gpa - v->slot->gpa) & (HUGE_SIZE - 1)) || gpa - v->slot->gpa > v->slot->size - HUGE_SIZE ||
+	    v->slot->size < HUGE_SIZE || (writable && atomic_load_explicit(&v->no_writing, memory_order_relaxed)))
+		return NULL;
+	region = (gpa - v->slot->gpa) >> HUGE_SHIFT;
+	mapped = bit_test(v->mapped[!writable], region);
+	if (!mapped) {
+		lock_take(&ram->lock);
+		mapped = bit_test(v->mapped[!writable], region) || region_map(ram, v, region, writable);
+		lock_release(&ram->lock);
+	}
+	return mapped ? region_address(v, writable, region) : NULL;
+}
+
+bool dbt_ram_protected(struct dbt_ram *ram, gpa_t gpa)
+{
+	struct views *v = find(ram, gpa);
+
+	return v && bit_test(v->protected_pages, (gpa - v->slot->gpa) >> PAGE_SHIFT);
+}
+
 /* The kernel had no memory for a guard: then nobody writes through the views any more. Slow, and right. */
 static void stop_writing(struct views *v)
 {
 	atomic_store(&v->no_writing, true);
 	for (unsigned i = VIEW_WRITE; i < VIEW_READ; i++)
 		BUG_ON(mprotect(v->base[i], v->slot->size, PROT_NONE) < 0);
+	for (uint64_t region = 0; region < v->slot->size >> HUGE_SHIFT; region++) {
+		if (bit_test(v->mapped[0], region))
+			BUG_ON(mprotect(region_address(v, true, region), HUGE_SIZE, PROT_NONE) < 0);
+	}
 }
 
 static void set_protection(struct dbt_ram *ram, gpa_t gpa, bool on)
 {
 	struct views *v = find(ram, gpa);
-	uint64_t page;
-	uint8_t *at;
+	uint64_t page, region;
+	uint8_t *at, *also = NULL;
 
 	if (!v || !v->base[VIEW_WRITE])
 		return;
 	page = (gpa - v->slot->gpa) >> PAGE_SHIFT;
+	region = page >> (HUGE_SHIFT - PAGE_SHIFT);
 	at = v->base[VIEW_WRITE + (page & 1)] + (page << PAGE_SHIFT);
 	lock_take(&ram->lock);
+	if (bit_test(v->mapped[0], region))
+		also = region_address(v, true, region) + ((page << PAGE_SHIFT) & (HUGE_SIZE - 1));
 	if (on && !bit_set(v->protected_pages, page)) {
 		/* Who got the address before it finds a guard there when this returns. */
-		if (madvise(at, PAGE_SIZE, MADV_GUARD_INSTALL) < 0)
+		if (!guard(at) || (also && !guard(also)))
 			stop_writing(v);
 	} else if (!on && bit_test(v->protected_pages, page)) {
 		/* What cannot be opened stays protected. */
-		if (madvise(at, PAGE_SIZE, MADV_GUARD_REMOVE) == 0)
+		if (madvise(at, PAGE_SIZE, MADV_GUARD_REMOVE) == 0 && (!also || madvise(also, PAGE_SIZE, MADV_GUARD_REMOVE) == 0))
 			bit_clear(v->protected_pages, page);
 	}
 	lock_release(&ram->lock);

@@ -7,6 +7,8 @@
  * a page. Code relies on it twice: no check for page-crossing accesses, and an addend that was looked up for one
  * displacement serves others up to a page away.
  *
+ * What the guest itself maps in pieces of 2 MiB is had in such pieces (dbt_ram_region), with guards at their ends only.
+ *
  * A page that holds translated code is taken out of its writable view (dbt_ram_protect): stale table entries
  * then fault, in every thread, from the moment the call returns.
  *
@@ -36,6 +38,14 @@ uint8_t *dbt_ram_view(struct dbt_ram *ram, gpa_t gpa, bool writable);
 /* The same for pages that can be had at no cost: NULL too while the page's guards are not in place. It makes no system call and
  * takes no lock. What fills entries of a page's neighbours asks this, hundreds of times a fault. */
 uint8_t *dbt_ram_view_ready(struct dbt_ram *ram, gpa_t gpa, bool writable);
+
+/* The 2 MiB at gpa (a multiple of that) in one piece, for what the guest maps by one large page: accesses may go from page to
+ * page within it, and fault at its ends. Writable, protected pages in it fault. NULL: not all of it is RAM that can be
+ * had so, or too much is; the pages' views will do. Any thread, also from a signal handler as above. */
+uint8_t *dbt_ram_region(struct dbt_ram *ram, gpa_t gpa, bool writable);
+
+/* Is gpa's page protected? */
+bool dbt_ram_protected(struct dbt_ram *ram, gpa_t gpa);
 
 /* gpa's page can no longer be reached through its writable view, by any thread; and it can again. Nothing for pages
  * outside RAM. Any thread. */
