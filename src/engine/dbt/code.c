@@ -289,6 +289,15 @@ static struct tb *tb_find(struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key, 
 	return NULL;
 }
 
+bool dbt_tb_exists(const struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key)
+{
+	for (const struct tb *tb = d->tb_hash[tb_hash(rip, gpa, key)]; tb; tb = tb->hash_next) {
+		if (tb->rip == rip && tb->gpa == gpa && tb->key == key && tb->state == TB_LIVE && !tb->second)
+			return true;
+	}
+	return false;
+}
+
 static void tb_unhash(struct dbt *d, struct tb *tb)
 {
 	struct tb **link = &d->tb_hash[tb_hash(tb->rip, tb->gpa, tb->key)];

@@ -279,6 +279,8 @@ void dbt_code_flush(struct dbt *d);
 /* The translation at the current rip (cpu.s.rip, cpu.key), made if need be. NULL: this instruction must be interpreted.
  * May raise a guest fault (longjmp) for the instruction fetch. */
 struct tb *dbt_tb_get(struct dbt *d);
+/* Is there a translation from rip on? */
+bool dbt_tb_exists(const struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key);
 struct tb *dbt_tb_find_host(struct dbt *d, const uint8_t *host);
 /* The page was written and is data: no block of it is entered before it was compared. */
 void dbt_page_suspend(struct dbt *d, gpa_t gpa);

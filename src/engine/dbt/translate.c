@@ -6,6 +6,9 @@
 #include "engine/dbt/translate.h"
 #include "base/string.h"
 
+/* Instructions that a block has before it gives way to one that begins where it has come to. */
+#define JOIN_AFTER 4
+
 static bool is_x87(const struct x86_insn *insn)
 {
 	if (insn->prefixes & X86_PFX_VEX)
@@ -269,6 +272,7 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 			 const uint8_t *second)
 {
 	struct tr tr; /* large: only what is read first is set */
+	uint32_t key = dbt_key(d);
 	struct tb *tb;
 
 	tr.d = d;
@@ -293,6 +297,11 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 		/* The block's one page is what its code depends on. */
 		if (tr.count && (d->rf || tr.at >> PAGE_SHIFT != rip >> PAGE_SHIFT || tr.count == TB_MAX_INSNS - 1 ||
 				 tr.exit_count > TB_MAX_EXITS - 4 || tr.e.at - tr.start > TB_MAX_HOST / 2)) {
+			end_with_jump(&tr, tr.at);
+			break;
+		}
+		/* What is translated already need not be again. */
+		if (tr.count >= JOIN_AFTER && !tr.shadow && dbt_tb_exists(d, tr.at, gpa + (tr.at - rip), key)) {
 			end_with_jump(&tr, tr.at);
 			break;
 		}
