@@ -253,6 +253,8 @@ struct dbt {
 	uint8_t *enter, *enter_window, *enter_window_end;
 	uint8_t *exit_lookup, *exit_link, *exit_slot, *exit_indirect, *exit_step, *exit_kick, *exit_x87, *exit_help, *enter_rip, *return_underflow, *return_underflow_user, *return_miss, *stubs_end;
 
+	uint64_t missed_rip; /* of the last instruction whose access found no page ... */
+	gva_t missed_gva;    /* ... here */
 	uint32_t writes_seen;
 	uint64_t assumptions; /* dbt_assumptions() of all translations */
 	struct dbt_context *side_context;

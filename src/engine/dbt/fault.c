@@ -222,6 +222,7 @@ static bool fill(struct dbt *d, const struct access *accesses, unsigned count, u
 			if (cause == DBT_FAULT_DEVICE)
 				*site = SITE_STEP;
 			dbt_profile_fault(d, cause, a->gva);
+			d->missed_gva = a->gva;
 			return false;
 		}
 		*changed |= !had || before != *addend;
@@ -288,6 +289,7 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 		return false;
 	}
 	if (!fill(d, accesses, count, &addend, &changed, &site)) {
+		d->missed_rip = rip;
 		count_site(d, tb, insn, TB_REDIRECT, site);
 		return false;
 	}

@@ -134,6 +134,15 @@ static void run_block(struct dbt *d, struct tb *tb)
 	enter(d, tb);
 }
 
+/* The guest returns to an access that found no page: most often there is one now, and its entry spares a second fault. */
+static void page_came(struct dbt *d)
+{
+	uint64_t addend;
+
+	d->missed_rip = 0;
+	(void)dbt_mmu_fill(&d->mmu, d->missed_gva, false, dbt_table_index(d), &addend);
+}
+
 /* dbt_run() with the x87 state wherever translated code left it. */
 static bool run(struct dbt *d)
 {
@@ -161,6 +170,8 @@ static bool run(struct dbt *d)
 			d->assumptions = dbt_assumptions(cpu);
 		}
 		d->rf = cpu->s.rflags & X86_FLAG_RF;
+		if (d->rf && cpu->s.rip == d->missed_rip)
+			page_came(d);
 		if (reason == DBT_EXIT_HELP && !d->rf) {
 			run_block(d, NULL);
 			goto left;
