@@ -206,16 +206,30 @@ struct temp {
  * operation there. */
 static bool rm_may_be_memory(const struct x86_insn *in, uint8_t opcode)
 {
-	if (in->prefixes & X86_PFX_VEX || !in->modrm_offset)
+	bool vex = in->prefixes & X86_PFX_VEX;
+
+	if (!in->modrm_offset)
 		return false;
-	if (in->map == 0)
+	switch (in->map) {
+	case 0:
 		return opcode < 0x40 || opcode == 0x63 || opcode == 0x69 || opcode == 0x6b || opcode == 0x80 || opcode == 0x81 ||
 		       opcode == 0x83 || opcode == 0x84 || opcode == 0x85 || (opcode >= 0x88 && opcode <= 0x8b) ||
 		       opcode == 0xc0 || opcode == 0xc1 || (opcode >= 0xd0 && opcode <= 0xd3) || opcode == 0xf6 || opcode == 0xf7;
-	if (in->map == 1)
-		return (opcode >= 0x40 && opcode <= 0x4f) || opcode == 0xaf || opcode == 0xb6 || opcode == 0xb7 ||
-		       opcode == 0xbe || opcode == 0xbf;
-	return false;
+	case 1:
+		/* CVTSI2SS and SD; MOVD and MOVQ */
+		if (opcode == 0x2a || opcode == 0x6e || opcode == 0x7e)
+			return true;
+		return !vex && ((opcode >= 0x40 && opcode <= 0x4f) || opcode == 0xaf || opcode == 0xb6 || opcode == 0xb7 ||
+				opcode == 0xb8 || opcode == 0xbc || opcode == 0xbd || opcode == 0xbe || opcode == 0xbf);
+	case 2:
+		/* ANDN, BZHI, MULX, PDEP, PEXT, BEXTR and the shifts; CRC32, ADCX and ADOX */
+		return vex ? opcode == 0xf2 || opcode == 0xf5 || opcode == 0xf6 || opcode == 0xf7
+			   : opcode == 0xf0 || opcode == 0xf1 || opcode == 0xf6;
+	case 3:
+		return vex && opcode == 0xf0; /* RORX */
+	default:
+		return false;
+	}
 }
 
 /* The r/m operand is a guest register without a host register, which can be used where it lies: a 32-bit write would have to
@@ -294,7 +308,7 @@ void tr_copy(struct tr *tr)
 	}
 
 	/* Two temporaries, u and t; a memory operand takes one at least. */
-	bool t_free = !needs_rcx, u_free = true;
+	bool t_free = !needs_rcx;
 	struct host_mem mem = {0};
 
 	if (temp_count + needs_rcx + (memory != NULL) > 2 || (high && temp_count + needs_rcx + (memory != NULL) > 1)) {
@@ -309,10 +323,9 @@ void tr_copy(struct tr *tr)
 			t_free = false;
 		} else if (needs_rcx || temp_count) {
 			mem = tr_is_simple(tr, &in->mem) ? tr_memory(tr, &in->mem, size) : tr_memory_in_u(tr, &in->mem, size);
-			u_free = false;
 		} else {
 			mem = tr_memory(tr, &in->mem, size);
-			u_free = t_free = false;
+			t_free = false;
 		}
 		f.has_mem = true;
 		f.mem = mem;
@@ -321,16 +334,13 @@ void tr_copy(struct tr *tr)
 		f.mem = gpr_slot(slot->reg);
 	}
 	for (unsigned i = 0; i < temp_count; i++) {
-		if (high || (t_free && !u_free)) {
+		/* t first: an addend may be kept in u. */
+		if (t_free || high) {
 			temps[i].host = HOST_T;
 			t_free = false;
-		} else if (u_free) {
+		} else {
 			tr_forget_u(tr);
 			temps[i].host = HOST_U;
-			u_free = false;
-		} else {
-			temps[i].host = HOST_T;
-			t_free = false;
 		}
 		if (guest_to_host[temps[i].guest] != HOST_NONE)
 			emit_mov_reg(e, temps[i].host, guest_to_host[temps[i].guest], 8);
