@@ -185,6 +185,61 @@ static void test_stale(void)
 	}
 }
 
+static void put_branch(uint8_t *at, uint8_t opcode, uint64_t from, uint64_t to)
+{
+	uint32_t relative = (uint32_t)(to - (from + 5));
+
+	at[0] = opcode;
+	for (unsigned i = 0; i < 4; i++)
+		at[1 + i] = (uint8_t)(relative >> 8 * i);
+}
+
+/* Branches from a page that stays to one that does not, whatever was translated on the way. */
+static void test_stale_branches(void)
+{
+	uint8_t *page_c = alloc_page();
+	uint64_t cr3 = READ_CR(3);
+
+	put_branch(page_c, 0xe9, NEXT, AT + 16);
+	put_branch(page_c + 32, 0xe8, NEXT + 32, AT + 16);
+	page_c[37] = 0xc3;
+	page_c[64] = 0x90; /* and from a block of its own page */
+	put_branch(page_c + 65, 0xe9, NEXT + 65, NEXT);
+	map(NEXT, page_c, PTE_P | PTE_W);
+	for (unsigned i = 0; i < 12; i++) {
+		uint8_t *page = i & 1 ? page_b : page_a;
+
+		*pte_of(AT) = (uint64_t)page | PTE_P | PTE_W;
+		if (i & 2)
+			WRITE_CR(3, cr3);
+		else
+			invlpg(AT);
+		EQUAL(((int (*)(void))NEXT)(), 1 + (i & 1));
+		EQUAL(((int (*)(void))(NEXT + 32))(), 1 + (i & 1));
+		EQUAL(((int (*)(void))(NEXT + 64))(), 1 + (i & 1));
+	}
+	*pte_of(AT) = 0;
+	invlpg(AT);
+	EQUAL(fault_of(call, NEXT), 14);
+	EQUAL(caught.cr2, AT + 16);
+	EQUAL(caught.rip, AT + 16);
+
+	/* An instruction on two pages, of which the second is one or the other: mov eax, 1 or 0x201; ret */
+	page_c[4094] = 0xb8;
+	page_c[4095] = 1;
+	put_branch(page_c + 96, 0xe9, AT + 96, AT + 4094);
+	for (unsigned i = 0; i < 3; i++)
+		page_a[i] = page_b[i] = 0;
+	page_b[0] = 2;
+	page_a[3] = page_b[3] = 0xc3;
+	map(AT, page_c, PTE_P | PTE_W);
+	for (unsigned i = 0; i < 6; i++) {
+		map(NEXT, i & 1 ? page_b : page_a, PTE_P | PTE_W);
+		EQUAL(((int (*)(void))(AT + 96))(), i & 1 ? 0x201 : 1);
+		EQUAL(((int (*)(void))(AT + 4094))(), i & 1 ? 0x201 : 1);
+	}
+}
+
 static void test_large(void)
 {
 	extern uint64_t pds[];
@@ -249,6 +304,7 @@ void guest_main(void)
 	test_crossing();
 	test_smep_smap();
 	test_stale();
+	test_stale_branches();
 	test_large();
 	test_pcid();
 }

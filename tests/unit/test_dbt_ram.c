@@ -442,6 +442,82 @@ static void test_protect_first(void **state)
 	check_page(m, MIB(4) + 2 * PAGE_SIZE);
 }
 
+/* ---- regions ---- */
+
+static void check_region_ends(uint8_t *region, bool writable)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(lengths); i++) {
+		unsigned len = lengths[i];
+
+		for (unsigned over = 1; over < len; over++) {
+			assert_true(faults(region - over, len, false));
+			assert_true(faults(region + MIB(2) - (len - over), len, false));
+			assert_true(faults(region + MIB(2) - (len - over), len, true));
+			/* From page to page within it. */
+			assert_false(faults(region + PAGE_SIZE - over, len, false));
+			assert_int_equal(faults(region + MIB(1) - over, len, true), !writable);
+		}
+	}
+	/* An addend serves others near by. */
+	assert_true(byte_faults(region - PAGE_SIZE, false));
+	assert_true(byte_faults(region + MIB(2) + PAGE_SIZE - 1, false));
+}
+
+static void test_regions(void **state)
+{
+	struct machine *m = begin(state);
+	uint8_t *hva = mem_hva(&m->mem, 0, PAGE_SIZE);
+
+	for (gpa_t at = 0; at < RAM_SIZE; at += MIB(2)) {
+		uint8_t *r = dbt_ram_region(m->ram, at, false), *w = dbt_ram_region(m->ram, at, true);
+
+		assert_non_null(r);
+		assert_non_null(w);
+		assert_ptr_equal(dbt_ram_region(m->ram, at, true), w);
+		check_region_ends(r, false);
+		check_region_ends(w, true);
+		w[5 * PAGE_SIZE + 1] = 0x77;
+		assert_int_equal(r[5 * PAGE_SIZE + 1], 0x77);
+		assert_int_equal(hva[at + 5 * PAGE_SIZE + 1], 0x77);
+		assert_int_equal(*(dbt_ram_view(m->ram, at + 5 * PAGE_SIZE, false) + 1), 0x77);
+	}
+	/* What is not all RAM, or no such piece. */
+	assert_null(dbt_ram_region(m->ram, RAM_SIZE, false));
+	assert_null(dbt_ram_region(m->ram, PAGE_SIZE, false));
+	assert_null(dbt_ram_region(m->ram, HIGH, false));
+	assert_null(dbt_ram_region(m->ram, ROM, false));
+}
+
+static void test_regions_protect(void **state)
+{
+	struct machine *m = begin(state);
+	const gpa_t before = MIB(2) + 3 * PAGE_SIZE, after = MIB(2) + 9 * PAGE_SIZE;
+	uint8_t *r, *w;
+
+	/* One page before the region is mapped, one when it is. */
+	dbt_ram_protect(m->ram, before);
+	w = dbt_ram_region(m->ram, MIB(2), true);
+	r = dbt_ram_region(m->ram, MIB(2), false);
+	memset(w + 9 * PAGE_SIZE, 0x12, PAGE_SIZE);
+	dbt_ram_protect(m->ram, after);
+	for (unsigned i = 3; i <= 9; i += 6) {
+		assert_true(dbt_ram_protected(m->ram, MIB(2) + i * PAGE_SIZE));
+		assert_true(byte_faults(w + i * PAGE_SIZE, true));
+		assert_true(byte_faults(w + (i + 1) * PAGE_SIZE - 1, true));
+		assert_true(faults(w + i * PAGE_SIZE - 1, 2, true));
+		assert_false(byte_faults(w + i * PAGE_SIZE - 1, true));
+		assert_false(byte_faults(w + (i + 1) * PAGE_SIZE, true));
+		assert_false(byte_faults(r + i * PAGE_SIZE, false));
+	}
+	assert_int_equal(r[9 * PAGE_SIZE], 0x12);
+	dbt_ram_unprotect(m->ram, before);
+	dbt_ram_unprotect(m->ram, after);
+	assert_false(dbt_ram_protected(m->ram, after));
+	assert_int_equal(w[9 * PAGE_SIZE], 0x12);
+	check_region_ends(w, true);
+	assert_false(byte_faults(w + 3 * PAGE_SIZE, true));
+}
+
 /* ---- several threads ---- */
 
 #define SHARED_PAGE (MIB(2) + PAGE_SIZE)
@@ -685,7 +761,7 @@ static bool no_view_without_guards(struct machine *m)
 		return false;
 	/* A page that cannot be protected alone: they all are. */
 	dbt_ram_protect(m->ram, 0);
-	return byte_faults(old, true) && !dbt_ram_view(m->ram, 0, true) && !dbt_ram_view(m->ram, 2 * PAGE_SIZE, true);
+	return byte_faults(old, true) && !dbt_ram_region(m->ram, 0, true) && !dbt_ram_view(m->ram, 0, true) && !dbt_ram_view(m->ram, 2 * PAGE_SIZE, true);
 }
 
 static void test_no_memory_for_guards(void **state)
@@ -710,6 +786,8 @@ int main(void)
 		WITH_MACHINE(test_ready),
 		WITH_MACHINE(test_protect),
 		WITH_MACHINE(test_protect_first),
+		WITH_MACHINE(test_regions),
+		WITH_MACHINE(test_regions_protect),
 		WITH_MACHINE(test_protect_race),
 		WITH_MACHINE(test_protect_neighbours_race),
 		WITH_MACHINE(test_expose_race),
