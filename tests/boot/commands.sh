@@ -46,7 +46,7 @@ expect 'four processors' "$(head -n 1 "$work/out")" 4
 expect 'length of a long output' "$(tail -n +2 "$work/out" | wc -c)" 2000000
 if grep -qx 'engine: dbt' "$work/err"; then
 	for text in 'translated blocks: [0-9]\{4,\}' 'faults that filled entries: [0-9]\{3,\}' 'table fills: [0-9]\{3,\}' \
-		'interpreted instructions: [0-9]\{3,\}' 'left for indirect branch: [0-9]\{3,\}' 'interpreted HLT: [0-9]*' \
+		'interpreted instructions: [0-9]\{3,\}' 'left for indirect branch: [0-9]\{3,\}' 'helped HLT: [0-9]*' \
 		'interpreted [A-Z_0-9]*: [0-9]* (after faults [0-9]*)' 'time in translated code: [0-9.]* ms ([0-9.]*%)'; do
 		grep -qx "$text" "$work/err" || { echo "FAIL: --stats does not say '$text'"; cat "$work/err"; failed=1; }
 	done
