@@ -52,7 +52,6 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"process_madvise", ROLE_VCPU, EQUALS(0, PIDFD_SELF)}, /* guards in guest memory, dbt/ram.c */
 	{"sched_getaffinity", ROLE_ALL}, /* malloc counts processors */
 	{"getrandom", ROLE_ALL},
-	{"prctl", ROLE_ALL, FAILS(EPERM)},   /* libraries name memory, or ask about the process, on their way out */
 	{"openat", ROLE_ALL, FAILS(EACCES)}, /* free() asks /proc/sys/vm/overcommit_memory; it can do without */
 
 	/* Descriptors that are open: wake-ups, messages. */

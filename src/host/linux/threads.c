@@ -42,10 +42,13 @@ struct vcpu_threads {
 
 static void run_vcpu(struct vcpu_threads *all, struct vcpu *vcpu)
 {
-	int r = 0;
+	int r;
 
-	if (all->enter && all->enter(all->enter_ctx) != 0)
+	/* Not a single guest instruction then: another thread may have stopped the VM, and this vcpu not know it yet. */
+	if (all->enter && all->enter(all->enter_ctx) != 0) {
 		vm_stop(all->vm, VM_STOP_HOST_ERROR, 0);
+		return;
+	}
 	r = vcpu_loop(vcpu);
 	(void)r; /* it has stopped the VM and said why */
 }
