@@ -172,6 +172,7 @@ static void test_resident(void **state)
 	guest_memory_destroy(&memory);
 	resident_close(&resident);
 	assert_false(resident_measure(&resident, &mem));
+	mem_destroy(&mem);
 }
 
 /* ---- threads ---- */
