@@ -196,6 +196,11 @@ struct dbt_clock {
 	uint64_t ticks[DBT_TIME_COUNT];
 };
 
+/* What all translations take for granted; without padding. */
+struct dbt_assumptions {
+	uint64_t cr0, cr4, efer, star, fmask, xcr0;
+};
+
 struct dbt {
 	struct cpu cpu; /* first: GS offsets and casts */
 
@@ -256,7 +261,7 @@ struct dbt {
 	uint64_t missed_rip; /* of the last instruction whose access found no page ... */
 	gva_t missed_gva;    /* ... here */
 	uint32_t writes_seen;
-	uint64_t assumptions; /* dbt_assumptions() of all translations */
+	struct dbt_assumptions assumptions; /* of all translations */
 	struct dbt_context *side_context;
 	struct dbt_stats stats;
 	struct dbt_clock clock;
@@ -340,7 +345,7 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 
 /* -- lower_system.c -- */
 /* What all translations take for granted of the control registers; another value makes them wrong. */
-uint64_t dbt_assumptions(const struct cpu *cpu);
+struct dbt_assumptions dbt_assumptions(const struct cpu *cpu);
 
 /* -- fault.c -- */
 /* For a VM, on a thread that may still (or again) change handlers: before the sandbox, or the I/O thread. */

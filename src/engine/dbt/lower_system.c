@@ -14,17 +14,18 @@
 #define SEG_FIELD(n, f) mem_gs(DBT_OFFSET(cpu.s) + offsetof(struct x86_state, seg) + sizeof(struct x86_segment) * (n) + \
 			       offsetof(struct x86_segment, f))
 
-uint64_t dbt_assumptions(const struct cpu *cpu)
+struct dbt_assumptions dbt_assumptions(const struct cpu *cpu)
 {
 	const struct x86_state *s = &cpu->s;
-	uint64_t value = s->cr0 & (X86_CR0_TS | X86_CR0_EM);
 
-	value = value * 31 + (s->cr4 & (X86_CR4_OSFXSR | X86_CR4_OSXSAVE | X86_CR4_SMAP | X86_CR4_FSGSBASE | X86_CR4_PKE));
-	value = value * 31 + (s->efer & X86_EFER_SCE);
-	value = value * 31 + s->star;
-	value = value * 31 + s->fmask;
-	value = value * 31 + (s->xcr0 & 6);
-	return value;
+	return (struct dbt_assumptions){
+		.cr0 = s->cr0 & (X86_CR0_TS | X86_CR0_EM),
+		.cr4 = s->cr4 & (X86_CR4_OSFXSR | X86_CR4_OSXSAVE | X86_CR4_SMAP | X86_CR4_FSGSBASE | X86_CR4_PKE),
+		.efer = s->efer & X86_EFER_SCE,
+		.star = s->star,
+		.fmask = s->fmask,
+		.xcr0 = s->xcr0 & 6,
+	};
 }
 
 /* Leaves to the interpreter with the instruction not begun, when t (looked at without flags) is not zero. */

@@ -134,6 +134,16 @@ static void run_block(struct dbt *d, struct tb *tb)
 	enter(d, tb);
 }
 
+static void see_assumptions(struct dbt *d)
+{
+	struct dbt_assumptions now = dbt_assumptions(&d->cpu);
+
+	if (!memcmp(&d->assumptions, &now, sizeof(now)))
+		return;
+	dbt_code_flush(d);
+	d->assumptions = now;
+}
+
 /* The guest returns to an access that found no page: most often there is one now, and its entry spares a second fault. */
 static void page_came(struct dbt *d)
 {
@@ -165,10 +175,7 @@ static bool run(struct dbt *d)
 			fast_run(cpu);
 			return false;
 		}
-		if (d->assumptions != dbt_assumptions(cpu)) {
-			dbt_code_flush(d);
-			d->assumptions = dbt_assumptions(cpu);
-		}
+		see_assumptions(d);
 		d->rf = cpu->s.rflags & X86_FLAG_RF;
 		if (d->rf && cpu->s.rip == d->missed_rip)
 			page_came(d);
