@@ -164,8 +164,9 @@ static void test_resident(void **state)
 	memset(beside, 1, MIB(16));
 	memset(again, 1, MIB(16));
 	assert_true(resident_measure(&resident, &mem));
-	assert_in_range(resident.guest_kib - guest, 8 * 1024, 10 * 1024);
-	assert_in_range(resident.other_kib - other, 16 * 1024, 18 * 1024);
+	/* Of libraries it has a share, which other processes change while this one runs. */
+	assert_in_range(resident.guest_kib - guest, 7 * 1024, 10 * 1024);
+	assert_in_range(resident.other_kib - other, 14 * 1024, 18 * 1024);
 	munmap(view, MIB(32));
 	munmap(beside, MIB(16));
 	munmap(again, MIB(16));
