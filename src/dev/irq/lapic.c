@@ -313,20 +313,20 @@ static void write_svr(struct lapic *lapic, uint32_t value)
 	lapic->svr = value & 0x3ff;
 	if (value & LAPIC_SVR_ENABLE)
 		return;
-	for (unsigned i = 0; i < LAPIC_LVT_COUNT; i++)
+	lapic_timer_set_lvt(lapic, lapic->lvt[0] | LAPIC_LVT_MASKED);
+	for (unsigned i = 1; i < LAPIC_LVT_COUNT; i++)
 		lapic->lvt[i] |= LAPIC_LVT_MASKED;
 }
 
 static void write_lvt(struct lapic *lapic, unsigned reg, uint32_t value)
 {
-	uint32_t old = lapic->lvt[reg - LAPIC_LVT_TIMER];
-
 	value &= lvt_mask(lapic, reg);
 	if (!(lapic->svr & LAPIC_SVR_ENABLE))
 		value |= LAPIC_LVT_MASKED;
-	lapic->lvt[reg - LAPIC_LVT_TIMER] = value;
 	if (reg == LAPIC_LVT_TIMER)
-		lapic_timer_set_mode(lapic, old, value);
+		lapic_timer_set_lvt(lapic, value);
+	else
+		lapic->lvt[reg - LAPIC_LVT_TIMER] = value;
 	/* LINT0 opens while the 8259's output is up */
 	if (reg == LAPIC_LVT_LINT0 && extint_pending(lapic))
 		vcpu_request(lapic->vcpu, VCPU_REQ_IRQ);

@@ -111,8 +111,8 @@ void lapic_send(struct lapic *lapic, uint64_t icr, bool x2apic);
 /* lapic_timer.c; all on the vcpu's thread. */
 void lapic_timer_init(struct lapic *lapic);
 void lapic_timer_reset(struct lapic *lapic);
-/* The timer's LVT entry changes from old to new. */
-void lapic_timer_set_mode(struct lapic *lapic, uint32_t old, uint32_t new);
+/* Sets the timer's LVT entry. A change to or from TSC-deadline mode stops the timer. */
+void lapic_timer_set_lvt(struct lapic *lapic, uint32_t value);
 void lapic_timer_set_count(struct lapic *lapic, uint32_t count);
 void lapic_timer_set_divide(struct lapic *lapic, uint32_t config);
 uint32_t lapic_timer_count(struct lapic *lapic);

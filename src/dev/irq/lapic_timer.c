@@ -1,7 +1,8 @@
 /* The local APIC's timer: one-shot, periodic, TSC deadline (SDM 3A 11.5.4).
  *
  * What is kept is the deadline in platform nanoseconds; the current count is computed from it when it is read.
- * The platform's timer fires on the I/O thread, so everything here is under timer_lock, a leaf.
+ * The platform's timer fires on the I/O thread, so everything here is under timer_lock, a leaf: delivery too, so that
+ * after a write that masks, stops or re-programs the timer none of its earlier interrupts can still arrive.
  *
  * Example: `lapic_timer_set_deadline(lapic, tsc);`
  */
@@ -84,9 +85,9 @@ static void fire(void *ctx)
 		expire(lapic, now);
 	else if (lapic->armed)
 		timer_arm(&lapic->timer, lapic->deadline_ns);
-	lock_release(&lapic->timer_lock);
 	if (due)
 		lapic_local(lapic, LAPIC_LVT_TIMER);
+	lock_release(&lapic->timer_lock);
 }
 
 void lapic_timer_init(struct lapic *lapic)
@@ -104,17 +105,18 @@ void lapic_timer_reset(struct lapic *lapic)
 	lock_release(&lapic->timer_lock);
 }
 
-void lapic_timer_set_mode(struct lapic *lapic, uint32_t old, uint32_t new)
+void lapic_timer_set_lvt(struct lapic *lapic, uint32_t value)
 {
-	bool was_deadline = LAPIC_TIMER_MODE(old) == LAPIC_TIMER_DEADLINE;
-	bool is_deadline = LAPIC_TIMER_MODE(new) == LAPIC_TIMER_DEADLINE;
+	bool was_deadline = LAPIC_TIMER_MODE(timer_lvt(lapic)) == LAPIC_TIMER_DEADLINE;
+	bool is_deadline = LAPIC_TIMER_MODE(value) == LAPIC_TIMER_DEADLINE;
 
-	if (was_deadline == is_deadline)
-		return;
 	lock_take(&lapic->timer_lock);
-	disarm(lapic);
-	lapic->initial_count = 0;
-	lapic->tsc_deadline = 0;
+	lapic->lvt[0] = value;
+	if (was_deadline != is_deadline) {
+		disarm(lapic);
+		lapic->initial_count = 0;
+		lapic->tsc_deadline = 0;
+	}
 	lock_release(&lapic->timer_lock);
 }
 
