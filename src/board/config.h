@@ -51,6 +51,7 @@ struct vm_config {
 	const char *dump_tb;    /* file for translations, "-": stderr, NULL: not wanted */
 	bool check;             /* compare translated code with the interpreter */
 	const char *profile;    /* file for where the time went, "-": stderr, NULL: not wanted */
+	const char *tb_cache;   /* directory for translations that outlive the VM, "none", NULL: the default one */
 	bool perf_map;          /* /tmp/perf-PID.map */
 	uint32_t trace;         /* enum trace_topic bits */
 	const char *const *command; /* what follows `--`: NULL-terminated argv for the guest's agent, or NULL */

@@ -337,6 +337,13 @@ static int apply_profile(struct run_options *options, const char *text, char *wh
 	return copy_text(options, &options->config.profile, text);
 }
 
+static int apply_tb_cache(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (!*text)
+		return refuse(why, why_size, "--tb-cache names no directory; write --tb-cache DIR, or none");
+	return copy_text(options, &options->config.tb_cache, text);
+}
+
 static int apply_check(struct run_options *options, const char *text, char *why, size_t why_size)
 {
 	if (strcmp(text, "interp"))
@@ -372,6 +379,7 @@ static const struct option option_table[] = {
 	{"test-devices", NULL, "isa-debug-exit, pc-testdev and fw_cfg", apply_test_devices},
 	{"stats", NULL, "report instructions, exits, memory and times at the end", apply_stats},
 	{"trace", "TOPIC,...", "exits, io, mmio, msr, irq, virtio, exception, block, insn", parse_trace},
+	{"tb-cache", "DIR|none", "where translations are kept for the next run (default ~/.cache/ruse/tb)", apply_tb_cache},
 	{"dump", "tb[=FILE]", "each translation: guest code beside host code (default: to stderr)", apply_dump},
 	{"perf-map", NULL, "name translated code for perf, in /tmp/perf-PID.map", apply_perf_map},
 	{"profile", "FILE", "where the guest's time went: blocks, pages, faults (-: to stderr)", apply_profile},

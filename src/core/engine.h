@@ -75,6 +75,8 @@ struct engine_ops {
 	/* Optional: somebody begins or ceases to look at the figures of a running vcpu: whether to take those that cost something.
 	 * One thread, not the vcpu's. */
 	void (*measure)(struct vcpu *vcpu, bool on);
+	/* Optional: how translations are kept from one run to the next (core/translation.h). */
+	const struct translation_keeper *keeper;
 	/* Optional: where the time went, if vm->profile asks (core/profile.h). Own thread, before vcpu_destroy. */
 	void (*profile)(struct vcpu *vcpu, struct profile_sink *sink);
 };

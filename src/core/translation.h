@@ -32,4 +32,38 @@ struct translation_log {
 	void (*add)(struct translation_log *log, const struct translation *translation);
 };
 
+/* ---- translations that outlive the VM ---- */
+
+struct vm;
+struct translation_ring; /* the engine's */
+
+/* Hangs off vm->translation_cache; fixed before vcpu_init. */
+struct translation_cache {
+	const void *file;              /* what an earlier run left, mapped or in memory, valid; or NULL */
+	struct translation_ring *ring; /* for what is new, shared with the keeper's process; NULL: nobody wants it */
+	const char *path;              /* of the file */
+	_Atomic bool damaged;          /* the file has turned out to be: it is not used any more */
+};
+
+/* What an engine knows of such files. Its work is done in a process of its own, which has a copy of the VM's structures as they were
+ * before the first guest instruction, and no other part in it: see engine/dbt/cache.h for why. */
+struct translation_keeper {
+	/* Of files that this VM can use: of this build of the program, and of what the guest is offered. After the VM's CPUID is known.
+	 * 0: there can be none. */
+	uint64_t (*identity)(const struct vm *vm);
+	/* Is the file (at least size bytes of memory) whole and of that identity? */
+	bool (*valid)(const void *file, size_t size, uint64_t identity);
+	size_t ring_size;
+	/* NULL: no memory. */
+	struct translation_kept *(*open)(struct vm *vm, uint64_t identity);
+	/* Takes what is in the ring; how many translations. */
+	unsigned (*collect)(struct translation_kept *kept, struct translation_ring *ring);
+	/* Adds what a valid file has. */
+	void (*merge)(struct translation_kept *kept, const void *file);
+	/* How many there are that merge() did not bring. */
+	unsigned (*fresh)(const struct translation_kept *kept);
+	/* The file that holds them all, to be freed. 0, or -ENOMEM. */
+	int (*image)(const struct translation_kept *kept, void **image, size_t *size);
+};
+
 #endif

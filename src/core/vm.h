@@ -90,6 +90,7 @@ struct vm {
 	void *reset_ctx;
 	_Atomic uint32_t trace;             /* bits of enum trace_topic, core/trace.h */
 	struct translation_log *translations; /* who wants to see them (core/translation.h), or NULL; fixed before vcpu_init */
+	struct translation_cache *translation_cache; /* or NULL; fixed before vcpu_init */
 	bool check;                         /* the engine compares what it does with the interpreter; fixed before vcpu_init */
 	struct stats_sink *stats;           /* who wants figures (core/stats.h), or NULL; fixed before vcpu_init */
 	struct profile_sink *profile;       /* who wants to know where time goes (core/profile.h), or NULL; fixed before vcpu_init */

@@ -12,7 +12,7 @@
  * for again and its guest bytes are what they were. If not it is stale and leads to its successor.
  */
 #include "engine/dbt/dbt.h"
-#include "engine/dbt/translate.h"
+#include "engine/dbt/cache.h"
 #include "base/errno.h"
 #include "base/fmt.h"
 #include "base/string.h"
@@ -394,6 +394,19 @@ static void tell_stubs(struct dbt *d)
 		});
 }
 
+/* From the file of an earlier run, or new. */
+static struct tb *translation_of(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa, const uint8_t *second)
+{
+	struct tb *tb = second || dbt_narrow(d) ? NULL : dbt_cache_load(d, rip, gpa, page);
+
+	if (tb)
+		return tb;
+	tb = dbt_translate(d, rip, gpa, page, second_gpa, second);
+	if (tb)
+		dbt_cache_offer(d, tb, page);
+	return tb;
+}
+
 struct tb *dbt_tb_get(struct dbt *d)
 {
 	struct cpu *cpu = &d->cpu;
@@ -419,7 +432,7 @@ struct tb *dbt_tb_get(struct dbt *d)
 	if (second)
 		page_resume(d, second_gpa);
 	dbt_time(d, DBT_TIME_TRANSLATION);
-	tb = dbt_translate(d, rip, gpa, page, second_gpa, second);
+	tb = translation_of(d, rip, gpa, page, second_gpa, second);
 	dbt_time(d, DBT_TIME_C);
 	if (!tb || !tb_insert(d, tb))
 		return NULL;

@@ -164,10 +164,12 @@ struct dbt_vm {
 	struct dbt_ram *ram;
 	struct lock marking; /* a page's bit and its protection change together */
 	struct dbt_writes writes;
+	struct lock offering; /* of who writes to the keeper's ring */
 };
 
 struct dbt_stats {
 	uint64_t translations, translated_insns, invalidated, resumed, cache_flushes;
+	uint64_t loaded; /* blocks from the translation cache's file */
 	uint64_t guest_bytes, host_bytes; /* of translations */
 	uint64_t exits[DBT_EXIT_COUNT];
 	uint64_t faults, fault_fills, fault_steps, fault_kicks;
@@ -272,6 +274,10 @@ struct dbt {
 	int thread_id;
 	void *signal_stack;
 	_Atomic bool thread_known;
+	/* With a translation cache: the number of the environment for code of this key, while `assumptions` are what they are. */
+	uint32_t environment, environment_key;
+	bool environment_known;
+	uint64_t site_pages[(1u << 15) / 64]; /* sites.c */
 	_Alignas(64) uint8_t fxsave[512];
 };
 
@@ -332,7 +338,12 @@ enum dbt_site {
 /* Counts a fault; true when the instruction is such a site now, and its block, which has it in another form, must go. */
 bool dbt_site_count(struct dbt *d, gpa_t gpa, enum dbt_site kind);
 enum dbt_site dbt_site_kind(const struct dbt *d, gpa_t gpa);
-#define DBT_SITES_BITS 16
+/* False: no instruction on the page is one. */
+bool dbt_site_any(const struct dbt *d, gpa_t gpa);
+/* Makes an instruction one of this kind. */
+void dbt_site_set(struct dbt *d, gpa_t gpa, enum dbt_site kind);
+#define DBT_SITES_BITS      16
+#define DBT_SITE_PAGES_BITS 15
 size_t dbt_sites_size(void);
 
 /* -- stubs.c -- */

@@ -68,6 +68,10 @@ void emit_modrm_mem(struct emitter *e, unsigned reg, struct host_mem mem)
 		emit_u8(e, (uint8_t)mem.disp);
 	else if (mode == 2)
 		emit_u32(e, (uint32_t)mem.disp);
+	if (mem.meaning != EMIT_NUMBER && mode == 2)
+		emit_note(e, EMIT_SIGN32, mem.meaning);
+	else if (mem.meaning != EMIT_NUMBER && e->notes)
+		e->notes->fixed = true;
 }
 
 static void put_opcode(struct emitter *e, unsigned opcode)
@@ -156,6 +160,32 @@ void emit_mov_imm(struct emitter *e, unsigned dst, uint64_t value)
 	}
 }
 
+void emit_note(struct emitter *e, enum emit_form form, enum emit_meaning meaning)
+{
+	struct emit_notes *notes = e->notes;
+
+	if (likely(!notes) || meaning == EMIT_NUMBER)
+		return;
+	if (notes->count == EMIT_NOTES_MAX) {
+		notes->full = true;
+		return;
+	}
+	notes->note[notes->count++] = (struct emit_note){.at = e->at - (form == EMIT_WIDE64 ? 8 : 4), .form = form, .meaning = meaning};
+}
+
+void emit_mov_unnoted(struct emitter *e, unsigned dst, uint64_t value)
+{
+	emit_mov_imm(e, dst, value);
+	if (e->notes)
+		e->notes->fixed = true;
+}
+
+void emit_mov_meaning(struct emitter *e, unsigned dst, uint64_t value, enum emit_meaning meaning)
+{
+	emit_mov_imm(e, dst, value);
+	emit_note(e, value <= UINT32_MAX ? EMIT_ZERO32 : (int64_t)value == (int32_t)value ? EMIT_SIGN32 : EMIT_WIDE64, meaning);
+}
+
 /* VEX.LZ.<pp>.<map>.W<w> */
 static void put_vex(struct emitter *e, unsigned map, unsigned pp, unsigned w, unsigned reg, unsigned vvvv, unsigned rm)
 {
@@ -201,6 +231,12 @@ void emit_jmp(struct emitter *e, const uint8_t *target)
 {
 	emit_u8(e, 0xe9);
 	put_rel32(e, target);
+}
+
+void emit_jmp_stub(struct emitter *e, const uint8_t *stub)
+{
+	emit_jmp(e, stub);
+	emit_note(e, EMIT_REL32, EMIT_STUB);
 }
 
 void emit_call(struct emitter *e, const uint8_t *target)

@@ -16,10 +16,33 @@ enum host_reg {
 	HOST_NONE = 0xff,
 };
 
+/* What a number in the code stands for, if it would be another one for the same guest code elsewhere (cache.h). */
+enum emit_meaning {
+	EMIT_NUMBER, /* itself */
+	EMIT_ADDRESS,       /* a guest address that is relative to rip */
+	EMIT_MINUS_ADDRESS, /* the same, negated */
+	EMIT_TABLE_ENTRY,   /* the offset of such an address's entry in a flat table */
+	EMIT_HELP,          /* what C keeps the instruction at hand under */
+	EMIT_STUB,          /* where a stub is, from here */
+};
+enum emit_form { EMIT_ZERO32, EMIT_SIGN32, EMIT_WIDE64, EMIT_REL32 };
+struct emit_note {
+	uint8_t *at; /* of the number */
+	uint8_t form, meaning;
+};
+#define EMIT_NOTES_MAX 1024
+struct emit_notes {
+	struct emit_note note[EMIT_NOTES_MAX];
+	unsigned count;
+	bool fixed; /* something depends on the place in a way that can't be noted */
+	bool full;
+};
+
 /* A memory operand as encoded: base and index may be HOST_NONE; gs: an offset from the GS base (no registers). */
 struct host_mem {
 	uint8_t base, index, scale; /* scale 1, 2, 4, 8; 0 counts as 1 */
 	bool gs;
+	uint8_t meaning; /* of disp */
 	int32_t disp;
 };
 
@@ -29,6 +52,7 @@ struct emitter {
 	uint8_t *at, *end;
 	intptr_t run_delta;
 	bool overflow;
+	struct emit_notes *notes; /* NULL: nobody wants them */
 };
 
 static inline struct host_mem mem_gs(size_t offset)
@@ -64,6 +88,12 @@ void emit_store(struct emitter *e, struct host_mem mem, unsigned src, unsigned s
 void emit_store_imm(struct emitter *e, struct host_mem mem, int32_t imm, unsigned size);
 void emit_lea(struct emitter *e, unsigned dst, struct host_mem mem, unsigned size);
 void emit_mov_imm(struct emitter *e, unsigned dst, uint64_t value); /* the shortest form */
+/* The same for a number that means more. */
+void emit_mov_meaning(struct emitter *e, unsigned dst, uint64_t value, enum emit_meaning meaning);
+/* The same for one that depends on the place in a way that can't be noted. */
+void emit_mov_unnoted(struct emitter *e, unsigned dst, uint64_t value);
+/* The last bytes emitted are a number of this form. */
+void emit_note(struct emitter *e, enum emit_form form, enum emit_meaning meaning);
 void emit_rorx(struct emitter *e, unsigned dst, unsigned src, unsigned count);
 /* The lower half rotated, zero-extended. */
 void emit_rorx32(struct emitter *e, unsigned dst, unsigned src, unsigned count);
@@ -72,6 +102,7 @@ void emit_not(struct emitter *e, unsigned reg);
 
 /* Jumps to an address in the code cache. */
 void emit_jmp(struct emitter *e, const uint8_t *target);
+void emit_jmp_stub(struct emitter *e, const uint8_t *stub);
 void emit_call(struct emitter *e, const uint8_t *target);
 void emit_jcc(struct emitter *e, unsigned cc, const uint8_t *target); /* 6 bytes */
 void emit_jmp_mem(struct emitter *e, struct host_mem mem);

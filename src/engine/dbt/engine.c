@@ -6,7 +6,7 @@
 #include "base/errno.h"
 #include "base/fmt.h"
 #include "core/platform.h"
-#include "engine/dbt/dbt.h"
+#include "engine/dbt/cache.h"
 #include "engine/dbt/dbt_engine.h"
 #include "engine/dbt/host_cpu.h"
 #include "engine/dbt/profile.h"
@@ -231,4 +231,5 @@ const struct engine_ops dbt_engine = {
 	.report = dbt_report,
 	.measure = dbt_measure,
 	.profile = dbt_profile_report,
+	.keeper = &dbt_keeper,
 };

@@ -87,10 +87,10 @@ static void return_site(struct tr *tr)
 	struct emitter *e = &tr->e;
 	uint8_t *ok;
 
-	emit_mov_imm(e, HOST_T, 0 - tr->next);
+	emit_mov_meaning(e, HOST_T, 0 - tr->next, EMIT_MINUS_ADDRESS);
 	emit_lea(e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1}, 8);
 	ok = emit_jrcxz(e);
-	emit_jmp(e, tr->d->return_miss);
+	emit_jmp_stub(e, tr->d->return_miss);
 	emit_patch_short(e, ok);
 	tr_forget_u(tr);
 }
@@ -110,13 +110,15 @@ static void push_next(struct tr *tr)
 	struct host_mem top;
 
 	if (!small)
-		emit_mov_imm(e, HOST_T, tr->next);
+		emit_mov_meaning(e, HOST_T, tr->next, EMIT_ADDRESS);
 	top = tr_stack(tr, -word, tr->word);
 	tr_commit(tr);
-	if (small)
+	if (small) {
 		emit_store_imm(e, top, (int32_t)tr->next, tr->word);
-	else
+		emit_note(e, EMIT_SIGN32, EMIT_ADDRESS);
+	} else {
 		emit_store(e, top, HOST_T, 8);
+	}
 	tr_adjust_rsp(tr, -word);
 }
 
@@ -451,8 +453,8 @@ static bool lower_ldmxcsr(struct tr *tr)
 	emit_rorx32(e, HOST_T, HOST_T, 16);
 	emit_op_reg(e, 0x0fb7, HOST_T, HOST_T, 4); /* MOVZX: what were bits 31:16 */
 	good = emit_jrcxz(e);
-	emit_mov_imm(e, HOST_U, tr->at);
-	emit_jmp(e, tr->d->exit_step);
+	emit_mov_meaning(e, HOST_U, tr->at, EMIT_ADDRESS);
+	emit_jmp_stub(e, tr->d->exit_step);
 	emit_patch_short(e, good);
 	emit_op_mem(e, 0x0fae, 2, mem_gs(DBT_OFFSET(branch_target)), 4); /* LDMXCSR */
 	return true;

@@ -33,8 +33,8 @@ void tr_step_unless_t_zero(struct tr *tr)
 {
 	uint8_t *zero = emit_jrcxz(&tr->e);
 
-	emit_mov_imm(&tr->e, HOST_U, tr->at);
-	emit_jmp(&tr->e, tr->d->exit_step);
+	emit_mov_meaning(&tr->e, HOST_U, tr->at, EMIT_ADDRESS);
+	emit_jmp_stub(&tr->e, tr->d->exit_step);
 	emit_patch_short(&tr->e, zero);
 	tr_forget_u(tr);
 }
@@ -139,8 +139,8 @@ void tr_slow_path(struct tr *tr, uint8_t **slow, unsigned count)
 	emit_op_mem(e, 0x0fb7, HOST_RAX, FIELD(saved_flags), 4);
 	tr_flags_from_rax(tr);
 	emit_load(e, HOST_RAX, FIELD(saved_rax), 8);
-	emit_mov_imm(e, HOST_U, tr->at);
-	emit_jmp(e, tr->d->exit_step);
+	emit_mov_meaning(e, HOST_U, tr->at, EMIT_ADDRESS);
+	emit_jmp_stub(e, tr->d->exit_step);
 	emit_patch_short(e, over);
 }
 
@@ -368,7 +368,7 @@ static bool lower_syscall(struct tr *tr)
 	tr_forget_u(tr);
 	tr_commit(tr);
 	emit_store(e, mem_gs(DBT_OFFSET(cpu.s.gpr) + 8 * X86_R11), HOST_T, 8);
-	emit_mov_imm(e, HOST_R9, tr->next);
+	emit_mov_meaning(e, HOST_R9, tr->next, EMIT_ADDRESS);
 	emit_store_imm(e, FIELD(cpu.s.rflags), X86_FLAG_FIX, 4);
 	emit_store_imm(e, FIELD(guest_df), 0, 8);
 	emit_u8(e, 0xfc); /* CLD */

@@ -80,19 +80,24 @@ void tr_look_up(struct tr *tr, unsigned address)
 	emit_load(e, HOST_U, (struct host_mem){.base = HOST_TABLE, .index = HOST_U, .scale = 8, .disp = -DBT_TABLE_BIAS}, 8);
 }
 
-/* The address is a constant. */
-static struct host_mem constant_address(struct tr *tr, uint64_t gva)
+/* The address is a constant. relative: to rip. */
+static struct host_mem constant_address(struct tr *tr, uint64_t gva, bool relative)
 {
 	struct emitter *e = &tr->e;
 	int64_t entry = ((int64_t)(gva << 16) >> 28) * 8 - DBT_TABLE_BIAS;
+	enum emit_meaning address = relative ? EMIT_ADDRESS : EMIT_NUMBER, in_table = relative ? EMIT_TABLE_ENTRY : EMIT_NUMBER;
 
 	tr_forget_u(tr);
 	if ((int64_t)gva == (int32_t)gva && entry == (int32_t)entry) {
-		emit_load(e, HOST_U, mem_base(HOST_TABLE, (int32_t)entry), 8);
-		return mem_base(HOST_U, (int32_t)gva);
+		struct host_mem slot = mem_base(HOST_TABLE, (int32_t)entry), mem = mem_base(HOST_U, (int32_t)gva);
+
+		slot.meaning = (uint8_t)in_table;
+		mem.meaning = (uint8_t)address;
+		emit_load(e, HOST_U, slot, 8);
+		return mem;
 	}
-	emit_mov_imm(e, HOST_T, gva);
-	emit_mov_imm(e, HOST_U, (uint64_t)entry);
+	emit_mov_meaning(e, HOST_T, gva, address);
+	emit_mov_meaning(e, HOST_U, (uint64_t)entry, in_table);
 	emit_load(e, HOST_U, (struct host_mem){.base = HOST_TABLE, .index = HOST_U, .scale = 1}, 8);
 	return (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1};
 }
@@ -131,7 +136,13 @@ void tr_address(struct tr *tr, const struct x86_mem *mem, unsigned reg)
 	if (mem->base == X86_REG_RIP || (mem->base == X86_REG_NONE && mem->index == X86_REG_NONE)) {
 		uint64_t value = constant_of(tr, mem);
 
-		emit_mov_imm(e, reg, size == 8 ? value : (uint32_t)value);
+		/* With an address size of 4 it is not noted: such code keeps to its place. */
+		if (mem->base != X86_REG_RIP)
+			emit_mov_imm(e, reg, size == 8 ? value : (uint32_t)value);
+		else if (size == 8)
+			emit_mov_meaning(e, reg, value, EMIT_ADDRESS);
+		else
+			emit_mov_unnoted(e, reg, (uint32_t)value);
 	} else {
 		if (mem->base != X86_REG_NONE)
 			ea.base = (uint8_t)tr_value(tr, mem->base, reg);
@@ -187,10 +198,10 @@ static void check_crossing(struct tr *tr, const struct x86_mem *mem, unsigned si
 	same = emit_jrcxz(e);
 	if (dbt_helped(&tr->insn))
 		number = tr_help_new(tr);
-	emit_mov_imm(e, HOST_U, tr->at);
+	emit_mov_meaning(e, HOST_U, tr->at, EMIT_ADDRESS);
 	if (number != ~0u)
-		emit_mov_imm(e, HOST_T, number);
-	emit_jmp(e, number != ~0u ? tr->d->exit_help : tr->d->exit_step);
+		emit_mov_meaning(e, HOST_T, number, EMIT_HELP);
+	emit_jmp_stub(e, number != ~0u ? tr->d->exit_help : tr->d->exit_step);
 	emit_patch_short(e, same);
 	tr_forget_u(tr);
 }
@@ -230,7 +241,7 @@ struct host_mem tr_memory(struct tr *tr, const struct x86_mem *mem, unsigned siz
 	if (tr->narrow)
 		tr->info->flags |= TB_INSN_TRUNCATED;
 	if (is_constant(tr, mem))
-		return constant_address(tr, constant_of(tr, mem));
+		return constant_address(tr, constant_of(tr, mem), mem->base == X86_REG_RIP);
 	tr_address(tr, mem, HOST_T);
 	tr_look_up(tr, HOST_T);
 	return (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1};

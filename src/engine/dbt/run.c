@@ -142,6 +142,7 @@ static void see_assumptions(struct dbt *d)
 		return;
 	dbt_code_flush(d);
 	d->assumptions = now;
+	d->environment_known = false;
 }
 
 /* The guest returns to an access that found no page: most often there is one now, and its entry spares a second fault. */

@@ -17,6 +17,31 @@ static struct dbt_site_entry *entry_of(const struct dbt *d, gpa_t gpa)
 	return &d->sites[gpa * 0x9e3779b97f4a7c15ull >> (64 - DBT_SITES_BITS)];
 }
 
+/* Pages that have such instructions, and others of the same hash. */
+static unsigned page_bit(gpa_t gpa)
+{
+	return (unsigned)((gpa >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> (64 - DBT_SITE_PAGES_BITS));
+}
+
+static void note_page(struct dbt *d, gpa_t gpa)
+{
+	d->site_pages[page_bit(gpa) / 64] |= 1ull << page_bit(gpa) % 64;
+}
+
+bool dbt_site_any(const struct dbt *d, gpa_t gpa)
+{
+	return d->site_pages[page_bit(gpa) / 64] >> page_bit(gpa) % 64 & 1;
+}
+
+void dbt_site_set(struct dbt *d, gpa_t gpa, enum dbt_site kind)
+{
+	*entry_of(d, gpa) = (struct dbt_site_entry){.gpa = gpa};
+	if (kind == SITE_PLAIN)
+		return;
+	entry_of(d, gpa)->counts[kind] = often[kind];
+	note_page(d, gpa);
+}
+
 bool dbt_site_count(struct dbt *d, gpa_t gpa, enum dbt_site kind)
 {
 	struct dbt_site_entry *entry = entry_of(d, gpa);
@@ -25,6 +50,8 @@ bool dbt_site_count(struct dbt *d, gpa_t gpa, enum dbt_site kind)
 		*entry = (struct dbt_site_entry){.gpa = gpa};
 	if (entry->counts[kind] < 255)
 		entry->counts[kind]++;
+	if (entry->counts[kind] == often[kind])
+		note_page(d, gpa);
 	/* Blocks overlap: each that has the instruction in its old form will come here. */
 	return entry->counts[kind] >= often[kind] && entry->counts[kind] < 255;
 }

@@ -90,8 +90,8 @@ static void need_x87(struct tr *tr)
 	tr->uses_x87 = true;
 	emit_load(e, HOST_T, mem_gs(DBT_OFFSET(x87_unloaded)), 8);
 	loaded = emit_jrcxz(e);
-	emit_mov_imm(e, HOST_U, tr->at);
-	emit_jmp(e, tr->d->exit_x87);
+	emit_mov_meaning(e, HOST_U, tr->at, EMIT_ADDRESS);
+	emit_jmp_stub(e, tr->d->exit_x87);
 	emit_patch_short(e, loaded);
 	tr_forget_u(tr);
 }
@@ -129,7 +129,7 @@ static void one_instruction(struct tr *tr)
 	struct emitter before = tr->e;
 	uint8_t u_base = tr->u_base;
 	int32_t u_disp = tr->u_disp;
-	unsigned exits = tr->exit_count;
+	unsigned exits = tr->exit_count, notes = before.notes ? before.notes->count : 0;
 	enum dbt_site site = dbt_site_kind(tr->d, (tr->gpa & PAGE_MASK) | (tr->at & ~PAGE_MASK));
 	bool helped;
 
@@ -153,6 +153,8 @@ static void one_instruction(struct tr *tr)
 	/* An access to a device, or more registers than there are for it. */
 	helped = allowed(tr);
 	tr->e = before;
+	if (before.notes)
+		before.notes->count = notes;
 	tr->exit_count = exits;
 	tr->u_base = u_base;
 	tr->u_disp = u_disp;
@@ -268,79 +270,107 @@ static struct tb *make_tb(struct tr *tr)
 	return tb;
 }
 
+void tr_begin(struct tr *tr, struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page)
+{
+	tr->d = d;
+	tr->cpu = &d->cpu;
+	tr->start = d->code_write + d->code_used;
+	tr->e = (struct emitter){.at = tr->start,
+				 .end = d->code_write + d->code_size - d->cold_used - TB_MAX_EXITS * DBT_COLD,
+				 .run_delta = d->code_run - d->code_write};
+	tr->rip = tr->at = rip;
+	tr->gpa = gpa;
+	tr->page = page;
+	tr->second = NULL;
+	tr->kind = dbt_kind_now(d);
+	tr->user = tr->kind != DBT_KERNEL;
+	tr->narrow = tr->kind == DBT_USER32;
+	tr->word = tr->narrow ? 4 : 8;
+	tr->count = tr->exit_count = 0;
+	tr->ended = tr->failed = tr->uses_x87 = tr->shadow = false;
+	tr->u_base = HOST_NONE;
+	tr->u_disp = 0;
+}
+
+/* Does the block end before the next instruction? */
+static bool ends_here(const struct tr *tr, unsigned limit)
+{
+	uint64_t length = tr->at - tr->rip;
+
+	if (!tr->count)
+		return false;
+	/* The block's one page is what its code depends on. */
+	if (tr->d->rf || tr->at >> PAGE_SHIFT != tr->rip >> PAGE_SHIFT || tr->count == TB_MAX_INSNS - 1 ||
+	    tr->exit_count > TB_MAX_EXITS - 4 || tr->e.at - tr->start > TB_MAX_HOST / 2 || length >= limit)
+		return true;
+	/* What is translated already need not be again. */
+	return tr->count >= JOIN_AFTER && !tr->shadow && dbt_tb_exists(tr->d, tr->at, tr->gpa + length, dbt_key(tr->d));
+}
+
+void tr_walk(struct tr *tr, unsigned limit)
+{
+	while (!tr->ended) {
+		if (ends_here(tr, limit)) {
+			end_with_jump(tr, tr->at);
+			break;
+		}
+		tr->info = &tr->insns[tr->count++];
+		*tr->info = (struct tb_insn){.host = (uint16_t)(tr->e.at - tr->start), .guest = (uint16_t)(tr->at - tr->rip)};
+		tr->info->commit = tr->info->host;
+		tr->shadowed = tr->shadow;
+		tr->shadow = false;
+		if (!fetch(tr) && tr->count > 1 && !tr->shadowed) {
+			/* A block of its own, which may have another page. */
+			tr->count--;
+			end_with_jump(tr, tr->at);
+			break;
+		} else if (!tr->insn.op) {
+			tr->next = tr->at + 1;
+			tr->guest[tr->at - tr->rip] = tr->bytes[0];
+			tr_step(tr);
+		} else {
+			one_instruction(tr);
+		}
+		if (tr->shadowed)
+			tr->info->flags |= TB_INSN_SHADOW;
+		tr->at = tr->next;
+	}
+	/* Room for the jump that replaces a stale block. */
+	while (tr->e.at - tr->start < TB_REDIRECT && !tr->e.overflow)
+		emit_u8(&tr->e, 0xcc);
+}
+
+struct tb *tr_finish(struct tr *tr)
+{
+	struct dbt *d = tr->d;
+	struct tb *tb;
+
+	for (unsigned i = 0; i < tr->exit_count; i++) {
+		if (!finish_exit(tr, &tr->exits[i]))
+			return NULL;
+	}
+	if (tr->e.overflow)
+		return NULL;
+	tb = make_tb(tr);
+	if (tb)
+		d->code_used = (size_t)(tr->e.at - d->code_write + 15) & ~(size_t)15;
+	return tb;
+}
+
 struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa,
 			 const uint8_t *second)
 {
 	struct tr tr; /* large: only what is read first is set */
-	uint32_t key = dbt_key(d);
 	struct tb *tb;
 
-	tr.d = d;
-	tr.shadow = false;
-	tr.cpu = &d->cpu;
-	tr.start = d->code_write + d->code_used;
-	tr.e = (struct emitter){.at = tr.start, .end = d->code_write + d->code_size - d->cold_used - TB_MAX_EXITS * DBT_COLD, .run_delta = d->code_run - d->code_write};
-	tr.rip = tr.at = rip;
-	tr.gpa = gpa;
-	tr.page = page;
+	tr_begin(&tr, d, rip, gpa, page);
 	tr.second = second;
-	tr.kind = dbt_kind_now(d);
-	tr.user = tr.kind != DBT_KERNEL;
-	tr.narrow = tr.kind == DBT_USER32;
-	tr.word = tr.narrow ? 4 : 8;
-	tr.count = tr.exit_count = 0;
-	tr.ended = tr.failed = tr.uses_x87 = false;
-	tr.u_base = HOST_NONE;
-	tr.u_disp = 0;
-
-	while (!tr.ended) {
-		/* The block's one page is what its code depends on. */
-		if (tr.count && (d->rf || tr.at >> PAGE_SHIFT != rip >> PAGE_SHIFT || tr.count == TB_MAX_INSNS - 1 ||
-				 tr.exit_count > TB_MAX_EXITS - 4 || tr.e.at - tr.start > TB_MAX_HOST / 2)) {
-			end_with_jump(&tr, tr.at);
-			break;
-		}
-		/* What is translated already need not be again. */
-		if (tr.count >= JOIN_AFTER && !tr.shadow && dbt_tb_exists(d, tr.at, gpa + (tr.at - rip), key)) {
-			end_with_jump(&tr, tr.at);
-			break;
-		}
-		tr.info = &tr.insns[tr.count++];
-		*tr.info = (struct tb_insn){.host = (uint16_t)(tr.e.at - tr.start), .guest = (uint16_t)(tr.at - rip)};
-		tr.info->commit = tr.info->host;
-		tr.shadowed = tr.shadow;
-		tr.shadow = false;
-		if (!fetch(&tr) && tr.count > 1 && !tr.shadowed) {
-			/* A block of its own, which may have another page. */
-			tr.count--;
-			end_with_jump(&tr, tr.at);
-			break;
-		} else if (!tr.insn.op) {
-			tr.next = tr.at + 1;
-			tr.guest[tr.at - rip] = tr.bytes[0];
-			tr_step(&tr);
-		} else {
-			one_instruction(&tr);
-		}
-		if (tr.shadowed)
-			tr.info->flags |= TB_INSN_SHADOW;
-		tr.at = tr.next;
-	}
-	/* Room for the jump that replaces a stale block. */
-	while (tr.e.at - tr.start < TB_REDIRECT && !tr.e.overflow)
-		emit_u8(&tr.e, 0xcc);
-	for (unsigned i = 0; i < tr.exit_count; i++) {
-		if (!finish_exit(&tr, &tr.exits[i]))
-			return NULL;
-	}
-	if (tr.e.overflow)
-		return NULL;
-	tb = make_tb(&tr);
+	tr_walk(&tr, ~0u);
+	tb = tr_finish(&tr);
 	if (!tb)
 		return NULL;
 	if (second)
 		tb->second = second_gpa;
-	d->code_used = (size_t)(tr.e.at - d->code_write + 15) & ~(size_t)15;
 	d->stats.translations++;
 	d->stats.translated_insns += tr.count;
 	d->stats.guest_bytes += tb->length;

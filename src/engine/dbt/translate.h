@@ -65,6 +65,14 @@ struct tr {
 	bool shadowed;        /* it comes behind an STI */
 };
 
+/* ---- translate.c: one block, see dbt_translate() ---- */
+/* Nothing of it yet: it begins where code_used ends. page: of its first byte. */
+void tr_begin(struct tr *tr, struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page);
+/* Its instructions, up to its end or to the one that lies `limit` bytes behind the first. */
+void tr_walk(struct tr *tr, unsigned limit);
+/* Its ways out, and its entry; not yet in the tables of code.c. NULL: no room. */
+struct tb *tr_finish(struct tr *tr);
+
 /* The first host instruction that changes guest state comes next. */
 static inline void tr_commit(struct tr *tr)
 {

@@ -19,6 +19,7 @@
 #include "host/linux/image_file.h"
 #include "host/linux/loop.h"
 #include "host/linux/memory.h"
+#include "host/linux/keeper.h"
 #include "host/linux/sandbox.h"
 #include "host/linux/signals.h"
 #include "host/linux/monitor.h"
@@ -61,6 +62,7 @@ struct launch {
 	struct profile profile;
 	struct monitor *monitor;
 	struct translations *translations; /* --dump tb, --perf-map */
+	struct keeper *keeper;        /* of translations; NULL: none are kept */
 	struct sandbox *sandbox;      /* NULL with --no-sandbox */
 	char why[512];
 };
@@ -382,6 +384,10 @@ static int create_machine(struct launch *launch)
 	r = launch->board->create(launch->vm, &launch->inputs, launch->why, sizeof(launch->why));
 	if (r)
 		return r;
+	if (launch->engine->keeper)
+		r = keeper_open(launch->vm, config->tb_cache, !config->no_sandbox, &launch->keeper, launch->why, sizeof(launch->why));
+	if (r)
+		return r;
 	vm_set_reset(launch->vm, reset_machine, launch);
 	devices_reset(launch->vm);
 	return load(launch);
@@ -560,6 +566,7 @@ static void finish(struct launch *launch)
 	struct board_inputs *inputs = &launch->inputs;
 
 	threads_join(launch->threads);
+	keeper_end(launch->keeper);
 	if (launch->signals_open)
 		signals_close(&launch->signals);
 	if (launch->vm && launch->vm->board_data)
@@ -588,6 +595,7 @@ static void finish(struct launch *launch)
 	guest_memory_destroy(&launch->memory);
 	loop_destroy(launch->loop);
 	sandbox_free(launch->sandbox);
+	keeper_wait(launch->keeper);
 }
 
 static int check(struct launch *launch)

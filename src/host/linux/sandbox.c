@@ -62,16 +62,16 @@ static int add_ioctls(scmp_filter_ctx filter, const unsigned long *requests)
 	return r;
 }
 
-static int add_rules(scmp_filter_ctx filter, enum sandbox_role role, unsigned columns)
+static int add_rules(scmp_filter_ctx filter, unsigned columns)
 {
 	int r = 0;
 
 	for (const struct sandbox_rule *rule = sandbox_rules; rule->name && r == 0; rule++)
 		if (rule->roles & columns)
 			r = add_rule(filter, rule);
-	if (r == 0 && role == SANDBOX_VCPU)
+	if (r == 0 && (columns & ROLE_VCPU))
 		r = add_ioctls(filter, sandbox_kvm_vcpu);
-	if (r == 0 && role == SANDBOX_IO)
+	if (r == 0 && (columns & ROLE_IO))
 		r = add_ioctls(filter, sandbox_kvm_io);
 	return r;
 }
@@ -102,7 +102,7 @@ out:
 	return r;
 }
 
-static int make_program(enum sandbox_role role, unsigned columns, struct sock_fprog *program)
+static int make_program(unsigned columns, struct sock_fprog *program)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
 	int r;
@@ -114,7 +114,7 @@ static int make_program(enum sandbox_role role, unsigned columns, struct sock_fp
 	if (r == 0)
 		(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r == 0)
-		r = add_rules(filter, role, columns);
+		r = add_rules(filter, columns);
 	if (r == 0)
 		r = export_program(filter, program);
 	seccomp_release(filter);
@@ -152,8 +152,7 @@ struct sandbox *sandbox_prepare(const struct sandbox_options *options, char *why
 	int r = sandbox ? install_reporter() : -ENOMEM;
 
 	for (unsigned role = 0; role < SANDBOX_ROLE_COUNT && r == 0; role++)
-		r = make_program(role,
-				 columns[role] | (role == SANDBOX_IO && options->network ? ROLE_NET : 0u),
+		r = make_program(columns[role] | (role == SANDBOX_IO && options->network ? ROLE_NET : 0u),
 				 &sandbox->programs[role]);
 	if (r == 0)
 		return sandbox;
@@ -197,15 +196,32 @@ static int install(const struct sock_fprog *program)
 	return -errno;
 }
 
-int sandbox_enter(const struct sandbox *sandbox, enum sandbox_role role, char *why, size_t why_size)
+static int enter(const struct sock_fprog *program, char *why, size_t why_size)
 {
 	int r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 
 	if (r == 0)
 		r = drop_capabilities();
 	if (r == 0)
-		r = install(&sandbox->programs[role]);
+		r = install(program);
 	if (r < 0)
 		fmt_print(why, why_size, "cannot enter the sandbox: %s; --no-sandbox runs without", strerror(-r));
+	return r;
+}
+
+int sandbox_enter(const struct sandbox *sandbox, enum sandbox_role role, char *why, size_t why_size)
+{
+	return enter(&sandbox->programs[role], why, why_size);
+}
+
+int sandbox_enter_keeper(char *why, size_t why_size)
+{
+	struct sock_fprog program;
+	int r = make_program(ROLE_KEEPER, &program);
+
+	if (r < 0)
+		return r;
+	r = enter(&program, why, why_size);
+	free(program.filter);
 	return r;
 }

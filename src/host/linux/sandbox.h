@@ -41,6 +41,10 @@ struct sandbox *sandbox_prepare(const struct sandbox_options *options, char *why
  * memory, so that any thread may call it at any time. */
 int sandbox_enter(const struct sandbox *sandbox, enum sandbox_role role, char *why, size_t why_size) must_check;
 
+/* For the keeper's process (keeper.h), all at once: no files but those that are open, no descriptors' kinds of its own. 0, or -errno
+ * with one sentence in why. */
+int sandbox_enter_keeper(char *why, size_t why_size) must_check;
+
 /* The filters themselves stay. NULL is allowed. */
 void sandbox_free(struct sandbox *sandbox);
 

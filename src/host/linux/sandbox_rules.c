@@ -24,50 +24,50 @@
 
 const struct sandbox_rule sandbox_rules[] = {
 	/* Waiting and waking, time, the end of a thread. */
-	{"futex", ROLE_ALL},
+	{"futex", ROLE_EVERY},
 	{"sched_yield", ROLE_ALL},
-	{"clock_gettime", ROLE_ALL},
-	{"gettimeofday", ROLE_ALL},
+	{"clock_gettime", ROLE_EVERY},
+	{"gettimeofday", ROLE_EVERY},
 	{"nanosleep", ROLE_ALL},
 	{"clock_nanosleep", ROLE_ALL},
-	{"restart_syscall", ROLE_ALL},
+	{"restart_syscall", ROLE_EVERY},
 	{"timerfd_settime", ROLE_ALL}, /* any thread arms timers */
-	{"exit", ROLE_ALL},
-	{"exit_group", ROLE_ALL},
-	{"getpid", ROLE_ALL},
-	{"gettid", ROLE_ALL},
+	{"exit", ROLE_EVERY},
+	{"exit_group", ROLE_EVERY},
+	{"getpid", ROLE_EVERY},
+	{"gettid", ROLE_EVERY},
 	{"tgkill", ROLE_ALL, SELF(0)}, /* kicks, abort() */
-	{"rt_sigreturn", ROLE_ALL},
-	{"rt_sigprocmask", ROLE_ALL},
+	{"rt_sigreturn", ROLE_EVERY},
+	{"rt_sigprocmask", ROLE_EVERY},
 	{"sigaltstack", ROLE_ALL},
 
 	/* The C library's memory: never executable. */
-	{"brk", ROLE_ALL},
-	{"mmap", ROLE_ALL, WITHOUT(2, PROT_EXEC)},
-	{"mprotect", ROLE_ALL, WITHOUT(2, PROT_EXEC)},
-	{"mremap", ROLE_ALL},
-	{"munmap", ROLE_ALL},
-	{"madvise", ROLE_ALL},
+	{"brk", ROLE_EVERY},
+	{"mmap", ROLE_EVERY, WITHOUT(2, PROT_EXEC)},
+	{"mprotect", ROLE_EVERY, WITHOUT(2, PROT_EXEC)},
+	{"mremap", ROLE_EVERY},
+	{"munmap", ROLE_EVERY},
+	{"madvise", ROLE_EVERY},
 	{"timer_delete", ROLE_VCPU}, /* --profile */
 	{"process_madvise", ROLE_VCPU, EQUALS(0, PIDFD_SELF)}, /* guards in guest memory, dbt/ram.c */
-	{"sched_getaffinity", ROLE_ALL}, /* malloc counts processors */
-	{"getrandom", ROLE_ALL},
-	{"openat", ROLE_ALL, FAILS(EACCES)}, /* free() asks /proc/sys/vm/overcommit_memory; it can do without */
+	{"sched_getaffinity", ROLE_EVERY}, /* malloc counts processors */
+	{"getrandom", ROLE_EVERY},
+	{"openat", ROLE_EVERY, FAILS(EACCES)}, /* free() asks /proc/sys/vm/overcommit_memory; it can do without */
 
 	/* Descriptors that are open: wake-ups, messages. */
-	{"write", ROLE_ALL},
+	{"write", ROLE_EVERY},
 	{"writev", ROLE_ALL},
-	{"close", ROLE_ALL},
+	{"close", ROLE_EVERY},
 	{"ioctl", ROLE_ALL, EQUALS(1, TCSETS)}, /* the terminal's way back, from wherever we crash */
 	{"ioctl", ROLE_ALL, EQUALS(1, TCGETS)}, /* tcsetattr() looks too */
 
 	/* Device I/O. */
-	{"read", ROLE_IO | ROLE_BLOCK},
+	{"read", ROLE_IO | ROLE_BLOCK | ROLE_KEEPER},
 	{"readv", ROLE_IO | ROLE_BLOCK},
 	{"pread64", ROLE_IO | ROLE_BLOCK},
 	{"preadv", ROLE_IO | ROLE_BLOCK},
 	{"preadv2", ROLE_IO | ROLE_BLOCK},
-	{"pwrite64", ROLE_IO | ROLE_BLOCK},
+	{"pwrite64", ROLE_IO | ROLE_BLOCK | ROLE_KEEPER},
 	{"pwritev", ROLE_IO | ROLE_BLOCK},
 	{"pwritev2", ROLE_IO | ROLE_BLOCK},
 	{"lseek", ROLE_IO | ROLE_BLOCK},
@@ -85,7 +85,7 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"epoll_pwait", ROLE_IO},
 	{"epoll_pwait2", ROLE_IO},
 	{"epoll_ctl", ROLE_IO},
-	{"poll", ROLE_IO},
+	{"poll", ROLE_IO | ROLE_KEEPER},
 	{"ppoll", ROLE_IO},
 	{"ioctl", ROLE_IO, EQUALS(1, TIOCGWINSZ)},
 	{"ioctl", ROLE_IO, EQUALS(1, TIOCGPGRP)},
@@ -102,6 +102,7 @@ const struct sandbox_rule sandbox_rules[] = {
 
 	/* What the C library does at exit() and for lazily made things that it can do without. */
 	{"rt_sigaction", ROLE_IO},
+	{"sched_setscheduler", ROLE_KEEPER}, /* at the end somebody waits for it */
 	{"open", ROLE_IO, FAILS(EACCES)},
 	{"access", ROLE_IO, FAILS(EACCES)},
 	{"readlink", ROLE_IO, FAILS(EACCES)},

@@ -13,7 +13,9 @@ enum {
 	ROLE_VCPU = 1u << 1,
 	ROLE_BLOCK = 1u << 2,
 	ROLE_NET = 1u << 3, /* the I/O thread of a guest with a network */
+	ROLE_KEEPER = 1u << 4, /* a process of its own: keeper.h */
 	ROLE_ALL = ROLE_IO | ROLE_VCPU | ROLE_BLOCK,
+	ROLE_EVERY = ROLE_ALL | ROLE_KEEPER,
 };
 
 enum sandbox_check {
