@@ -49,6 +49,7 @@ struct vm_config {
 	bool no_sandbox;
 	bool dry_run;
 	const char *dump_tb;    /* file for translations, "-": stderr, NULL: not wanted */
+	bool check_tb_cache;    /* compare translations of earlier runs with new ones */
 	bool check;             /* compare translated code with the interpreter */
 	const char *profile;    /* file for where the time went, "-": stderr, NULL: not wanted */
 	const char *tb_cache;   /* directory for translations that outlive the VM, "none", NULL: the default one */

@@ -248,6 +248,7 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 		     {"stats", &config->stats},
 		     {"perf_map", &config->perf_map},
 		     {"check", &config->check},
+		     {"check_tb_cache", &config->check_tb_cache},
 		     {"no_sandbox", &config->no_sandbox}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
@@ -401,6 +402,7 @@ void config_json_print(const struct run_options *options, FILE *out)
 	json_object_set_new(root, "tb_cache", text_or_null(config->tb_cache));
 	json_object_set_new(root, "perf_map", json_boolean(config->perf_map));
 	json_object_set_new(root, "check", json_boolean(config->check));
+	json_object_set_new(root, "check_tb_cache", json_boolean(config->check_tb_cache));
 	json_object_set_new(root, "no_sandbox", json_boolean(config->no_sandbox));
 	json_object_set_new(root, "trace", print_trace(config->trace));
 	json_object_set_new(root, "command", print_command(config->command));

@@ -346,9 +346,12 @@ static int apply_tb_cache(struct run_options *options, const char *text, char *w
 
 static int apply_check(struct run_options *options, const char *text, char *why, size_t why_size)
 {
-	if (strcmp(text, "interp"))
-		return refuse(why, why_size, "--check %s is unknown; write interp", text);
-	options->config.check = true;
+	if (!strcmp(text, "interp"))
+		options->config.check = true;
+	else if (!strcmp(text, "tb-cache"))
+		options->config.check_tb_cache = true;
+	else
+		return refuse(why, why_size, "--check %s is unknown; write interp or tb-cache", text);
 	return 0;
 }
 
@@ -383,7 +386,7 @@ static const struct option option_table[] = {
 	{"dump", "tb[=FILE]", "each translation: guest code beside host code (default: to stderr)", apply_dump},
 	{"perf-map", NULL, "name translated code for perf, in /tmp/perf-PID.map", apply_perf_map},
 	{"profile", "FILE", "where the guest's time went: blocks, pages, faults (-: to stderr)", apply_profile},
-	{"check", "interp", "compare each translated block with the interpreter; slow", apply_check},
+	{"check", "interp|tb-cache", "compare each translated block with the interpreter (slow), those of earlier runs with new ones", apply_check},
 	{"config", "FILE", "read the machine from JSON; later options add to it", apply_config},
 	{"print-config", NULL, "print the machine as JSON and end", apply_print_config},
 	{"dry-run", NULL, "check everything, start nothing", apply_dry_run},

@@ -42,6 +42,7 @@ struct translation_cache {
 	const void *file;              /* what an earlier run left, mapped or in memory, valid; or NULL */
 	struct translation_ring *ring; /* for what is new, shared with the keeper's process; NULL: nobody wants it */
 	const char *path;              /* of the file */
+	bool check;                    /* compare what comes from it with new translations */
 	_Atomic bool damaged;          /* the file has turned out to be: it is not used any more */
 };
 

@@ -4,25 +4,44 @@
 #include "base/string.h"
 #include "core/vm.h"
 #include <stdatomic.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
-uint64_t cache_check(const void *data, size_t size)
+uint64_t cache_hash(uint32_t environment, uint64_t rip, const uint8_t *code, size_t size, unsigned count)
 {
-	return XXH3_64bits(data, size);
+	uint8_t plain[15 * CACHE_HASHED];
+	size_t at = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct x86_insn insn;
+
+		if (x86_decode(&insn, code + at, size - at, X86_MODE_64) <= 0)
+			return 0;
+		memcpy(plain + at, code + at, insn.length);
+		if (x86_has_disp32(&insn, code + at))
+			memset(plain + at + insn.imm_offset - 4, 0, 4);
+		if (x86_has_imm32(&insn))
+			memset(plain + at + insn.imm_offset, 0, 4);
+		at += insn.length;
+	}
+	return cache_check_seeded(plain, at, (uint64_t)environment << 32 | (rip & ~PAGE_MASK) << 8 | count) | 1;
 }
 
-uint64_t cache_hash(uint32_t environment, unsigned page_offset, const uint8_t *bytes, unsigned count)
+bool cache_same_guest(const struct cache_record *record, const uint8_t *code, uint64_t rip)
 {
-	uint64_t head = 0;
+	struct cache_parts parts = cache_parts(record);
+	unsigned at = 0;
 
-	memcpy(&head, bytes, count);
-	return XXH3_64bits_withSeed(&head, sizeof(head), (uint64_t)environment << 32 | page_offset << 8 | count);
-}
+	for (unsigned i = 0; i < record->fields; i++) {
+		const struct cache_field *field = &parts.fields[i];
+		int32_t number;
 
-unsigned cache_hashed_bytes(unsigned length)
-{
-	return length < 8 ? 1 : 8;
+		if (field->at < at || field->at + 4u > record->length || memcmp(parts.guest + at, code + at, field->at - at))
+			return false;
+		memcpy(&number, code + field->at, sizeof(number));
+		if ((uint64_t)(int64_t)number != rip + (uint64_t)(int64_t)field->value)
+			return false;
+		at = field->at + 4u;
+	}
+	return !memcmp(parts.guest + at, code + at, record->length - at);
 }
 
 struct cache_parts cache_parts(const struct cache_record *record)
@@ -31,7 +50,8 @@ struct cache_parts cache_parts(const struct cache_record *record)
 
 	parts.relocs = (const struct cache_reloc *)(record + 1);
 	parts.exits = (const struct cache_exit *)(parts.relocs + record->relocs);
-	parts.sites = (const struct cache_site *)(parts.exits + record->exits);
+	parts.fields = (const struct cache_field *)(parts.exits + record->exits);
+	parts.sites = (const struct cache_site *)(parts.fields + record->fields);
 	parts.insns = (const struct tb_insn *)(parts.sites + record->sites);
 	parts.guest = (const uint8_t *)(parts.insns + record->count);
 	parts.body = parts.guest + record->length;
@@ -162,7 +182,7 @@ static bool place_exit(struct tr *tr, const struct cache_exit *from, unsigned bo
 	return out->help != 0;
 }
 
-struct tb *cache_place(struct dbt *d, const struct cache_record *record, uint64_t rip, gpa_t gpa)
+struct tb *cache_place(struct dbt *d, const struct cache_record *record, uint64_t rip, gpa_t gpa, const uint8_t *code)
 {
 	struct cache_parts parts = cache_parts(record);
 	struct tr tr;
@@ -172,7 +192,10 @@ struct tb *cache_place(struct dbt *d, const struct cache_record *record, uint64_
 	tr_begin(&tr, d, rip, gpa, NULL);
 	tr.at = rip + record->length;
 	tr.count = record->count;
-	memcpy(tr.guest, parts.guest, record->length);
+	/* A copy: another processor may be writing the page. */
+	memcpy(tr.guest, code, record->length);
+	if (!cache_same_guest(record, tr.guest, rip))
+		return NULL;
 	memcpy(tr.insns, parts.insns, record->count * sizeof(*tr.insns));
 	memcpy(tr.start, parts.body, record->body);
 	tr.e.at += record->body;
@@ -187,53 +210,87 @@ struct tb *cache_place(struct dbt *d, const struct cache_record *record, uint64_
 	return tr_finish(&tr);
 }
 
-/* The record in that slot, if it is of the code at rip. */
-static const struct cache_record *match(struct dbt *d, const struct cache_header *header, uint32_t offset, uint32_t environment,
-					uint64_t rip, gpa_t gpa, const uint8_t *page)
+/* The record in that slot, if there is one. */
+static const struct cache_record *record_in(struct dbt *d, const struct cache_header *header, const struct cache_slot *slot)
 {
 	struct translation_cache *cache = d->cpu.vm->translation_cache;
-	unsigned page_offset = (unsigned)(rip & ~PAGE_MASK);
-	const struct cache_record *record;
-	struct cache_parts parts;
-	uint64_t at = (uint64_t)offset * 8;
+	uint64_t at = (uint64_t)slot->record * 8;
+	const struct cache_record *record = (const struct cache_record *)((const uint8_t *)header + at);
 
-	if (at >= header->size)
-		return NULL;
-	record = (const struct cache_record *)((const uint8_t *)header + at);
-	if (!cache_record_sound(record, header->size - at)) {
-		if (!atomic_exchange(&cache->damaged, true))
-			log_warn("dbt", "%s is damaged and is not used any more: remove it", cache->path);
-		return NULL;
-	}
-	if (record->environment != environment || (record->rip & ~PAGE_MASK) != page_offset)
-		return NULL;
-	parts = cache_parts(record);
-	return !memcmp(parts.guest, page + page_offset, record->length) && sites_match(d, record, &parts, gpa) ? record : NULL;
+	if (at < header->size && cache_record_sound(record, header->size - at))
+		return record;
+	if (!atomic_exchange(&cache->damaged, true))
+		log_warn("dbt", "%s is damaged and is not used any more: remove it", cache->path);
+	return NULL;
 }
 
-static struct tb *load_hashed(struct dbt *d, const struct cache_header *header, unsigned count, uint64_t rip, gpa_t gpa,
-			      const uint8_t *page)
+/* --check tb-cache: is the record, placed here, what the translator makes of the code now? The ways out and what C keeps have other
+ * numbers each time. */
+static struct tb *place_checked(struct dbt *d, const struct cache_record *record, uint64_t rip, gpa_t gpa, const uint8_t *page)
+{
+	struct cache_parts parts = cache_parts(record);
+	uint8_t new[TB_MAX_HOST], *old;
+	size_t meta = d->meta_used, size;
+	struct tb *tb;
+	struct tr tr;
+
+	tr_begin(&tr, d, rip, gpa, page);
+	tr_walk(&tr, record->length);
+	size = (size_t)(tr.e.at - tr.start);
+	memcpy(new, tr.start, size < sizeof(new) ? size : sizeof(new));
+	d->meta_used = meta;
+	tb = cache_place(d, record, rip, gpa, page + (rip & ~PAGE_MASK));
+	if (!tb)
+		return NULL;
+	old = d->code_write + tb->host;
+	for (unsigned i = 0; i < record->exits && size == record->body; i++)
+		memcpy(new + parts.exits[i].at, old + parts.exits[i].at, 4);
+	for (unsigned i = 0; i < record->relocs && size == record->body; i++) {
+		if (parts.relocs[i].meaning == EMIT_HELP)
+			memcpy(new + parts.relocs[i].at, old + parts.relocs[i].at, 4);
+	}
+	for (unsigned i = 0; i < size; i++) {
+		if (size != record->body || new[i] != old[i]) {
+			log_error("dbt", "the translation of %llx from %s differs from a new one: %zu bytes instead of %u, the first at %u",
+				  (unsigned long long)rip, d->cpu.vm->translation_cache->path, size, record->body, i);
+			vm_stop(d->cpu.vm, VM_STOP_HOST_ERROR, 0);
+			break;
+		}
+	}
+	d->stats.checked++;
+	return tb;
+}
+
+/* A block whose first `count` instructions are those at rip. */
+static struct tb *load_hashed(struct dbt *d, const struct cache_header *header, uint32_t environment, unsigned count, uint64_t rip,
+			      gpa_t gpa, const uint8_t *page)
 {
 	const struct cache_environment *environments = (const struct cache_environment *)(header + 1);
 	const struct cache_slot *slots = (const struct cache_slot *)(environments + header->environments);
-	unsigned page_offset = (unsigned)(rip & ~PAGE_MASK);
-	uint32_t environment;
-	uint64_t hash;
+	const uint8_t *code = page + (rip & ~PAGE_MASK);
+	size_t room = PAGE_SIZE - (rip & ~PAGE_MASK);
+	uint64_t hash = cache_hash(environment, rip, code, room, count);
 
-	if (page_offset + count > PAGE_SIZE || !find_environment(d, header, &environment))
-		return NULL;
-	hash = cache_hash(environment, page_offset, page + page_offset, count);
-	for (unsigned i = 0; i < CACHE_PROBES; i++) {
+	for (unsigned i = 0; hash && i < CACHE_PROBES; i++) {
 		const struct cache_slot *slot = &slots[(hash + i) & (header->slots - 1)];
 		const struct cache_record *record;
+		struct cache_parts parts;
+		struct tb *tb;
 
 		if (!slot->record)
 			break;
 		if (slot->tag != hash >> 32)
 			continue;
-		record = match(d, header, slot->record, environment, rip, gpa, page);
-		if (record)
-			return cache_place(d, record, rip, gpa);
+		record = record_in(d, header, slot);
+		if (!record)
+			break;
+		parts = cache_parts(record);
+		if (record->environment != environment || record->length > room || !sites_match(d, record, &parts, gpa))
+			continue;
+		/* A new one would not have the forms that faults have asked for earlier. */
+		tb = d->cpu.vm->translation_cache->check && !record->sites ? place_checked(d, record, rip, gpa, page) : cache_place(d, record, rip, gpa, code);
+		if (tb)
+			return tb;
 	}
 	return NULL;
 }
@@ -242,16 +299,21 @@ struct tb *dbt_cache_load(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t 
 {
 	struct translation_cache *cache = d->cpu.vm->translation_cache;
 	const struct cache_header *header = cache ? cache->file : NULL;
-	struct tb *tb;
+	uint32_t environment;
 
 	if (!header || atomic_load_explicit(&cache->damaged, memory_order_relaxed))
 		return NULL;
-	tb = load_hashed(d, header, 8, rip, gpa, page);
-	if (!tb)
-		tb = load_hashed(d, header, 1, rip, gpa, page);
-	if (tb)
-		d->stats.loaded++;
-	return tb;
+	if (!find_environment(d, header, &environment))
+		return NULL;
+	for (unsigned count = CACHE_HASHED; count > 0; count--) {
+		struct tb *tb = load_hashed(d, header, environment, count, rip, gpa, page);
+
+		if (tb) {
+			d->stats.loaded++;
+			return tb;
+		}
+	}
+	return NULL;
 }
 
 /* ---- to the keeper ---- */

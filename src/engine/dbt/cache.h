@@ -59,6 +59,12 @@ struct cache_exit {
 	int32_t target;    /* - rip */
 };
 
+/* A number of 4 bytes in the guest's code that is an address, sign-extended: rip + value. */
+struct cache_field {
+	uint16_t at, pad; /* in the guest's bytes */
+	int32_t value;
+};
+
 struct cache_site {
 	uint16_t guest; /* offset of the instruction */
 	uint16_t kind;  /* enum dbt_site */
@@ -72,15 +78,16 @@ struct cache_record {
 	uint16_t length, count; /* the guest's bytes, its instructions */
 	uint16_t body;          /* the host's bytes */
 	uint16_t relocs;
-	uint8_t exits, sites;
+	uint8_t exits, sites, fields;
 	bool fixed; /* not to be moved */
-	uint8_t pad[7];
-	/* relocs, exits, sites, insns (struct tb_insn), guest, body: in this order, without gaps */
+	uint8_t pad[6];
+	/* relocs, exits, fields, sites, insns (struct tb_insn), guest, body: in this order, without gaps */
 };
 
 struct cache_parts {
 	const struct cache_reloc *relocs;
 	const struct cache_exit *exits;
+	const struct cache_field *fields; /* ascending */
 	const struct cache_site *sites;
 	const struct tb_insn *insns;
 	const uint8_t *guest, *body;
@@ -106,19 +113,26 @@ struct translation_ring {
 	uint8_t data[CACHE_RING];
 };
 
+/* ---- cache_check.c ---- */
+uint64_t cache_check(const void *data, size_t size);
+uint64_t cache_check_seeded(const void *data, size_t size, uint64_t seed);
+
 /* ---- cache.c ---- */
 struct cache_parts cache_parts(const struct cache_record *record);
 /* Are its counts such that everything lies within its size? */
 bool cache_record_sound(const struct cache_record *record, size_t room);
-/* Where its search begins: the low bits choose the slot, the upper half is the tag. bytes: 8 of them, or 1 for blocks of less. */
-uint64_t cache_hash(uint32_t environment, unsigned page_offset, const uint8_t *bytes, unsigned count);
-unsigned cache_hashed_bytes(unsigned length);
-uint64_t cache_check(const void *data, size_t size);
+/* Where the search for a block begins: the low bits choose the slot, the upper half is the tag. Of its first instructions, count of
+ * them (CACHE_HASHED, or all if there are fewer), without what may be an address; code: from its first byte to the end of the page
+ * at most. 0: that is not so many instructions. */
+#define CACHE_HASHED 4
+uint64_t cache_hash(uint32_t environment, uint64_t rip, const uint8_t *code, size_t size, unsigned count);
+/* Is it the guest code at rip? */
+bool cache_same_guest(const struct cache_record *record, const uint8_t *code, uint64_t rip);
 
 /* The current place's translation from the file; NULL: there is none. */
 struct tb *dbt_cache_load(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page);
-/* A block from its record, at rip; NULL: not possible there. The record is sound. */
-struct tb *cache_place(struct dbt *d, const struct cache_record *record, uint64_t rip, gpa_t gpa);
+/* A block from its record, which is sound, for the code at rip; NULL: that is other code, or it can't be used there. */
+struct tb *cache_place(struct dbt *d, const struct cache_record *record, uint64_t rip, gpa_t gpa, const uint8_t *code);
 /* Tells the keeper of a block that had to be translated. */
 void dbt_cache_offer(struct dbt *d, const struct tb *tb, const uint8_t *page);
 

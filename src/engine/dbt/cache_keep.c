@@ -165,15 +165,16 @@ static uint32_t environment_of(struct translation_kept *kept, const struct dbt_a
 
 static uint64_t hash_of(const struct cache_record *record)
 {
-	return cache_hash(record->environment, (unsigned)(record->rip & ~PAGE_MASK), cache_parts(record).guest,
-			  cache_hashed_bytes(record->length));
+	return cache_hash(record->environment, record->rip, cache_parts(record).guest, record->length,
+			  record->count < CACHE_HASHED ? record->count : CACHE_HASHED);
 }
 
+/* Would both be found for the same code? */
 static bool same_code(const struct cache_record *a, const struct cache_record *b)
 {
-	return a->environment == b->environment && a->length == b->length &&
-	       (a->fixed || b->fixed ? a->rip == b->rip : (a->rip & ~PAGE_MASK) == (b->rip & ~PAGE_MASK)) &&
-	       !memcmp(cache_parts(a).guest, cache_parts(b).guest, a->length);
+	return a->environment == b->environment && a->length == b->length && a->fields == b->fields && a->fixed == b->fixed &&
+	       (a->fixed ? a->rip == b->rip : (a->rip & ~PAGE_MASK) == (b->rip & ~PAGE_MASK)) &&
+	       cache_same_guest(a, cache_parts(b).guest, b->rip);
 }
 
 static bool grow(struct translation_kept *kept)
@@ -335,7 +336,9 @@ static void keep(struct translation_kept *kept, const struct cache_recipe *recip
 	if (environment == CACHE_ENVIRONMENTS)
 		return;
 	record = cache_record_make(kept->d, recipe, bytes, sites, environment);
-	if (record)
+	if (record && !hash_of(record))
+		free(record); /* it would not be found */
+	else if (record)
 		add(kept, record, true);
 }
 

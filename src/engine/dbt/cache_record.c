@@ -70,6 +70,19 @@ static bool make_exit(const struct tr *tr, const struct tr_exit *out, struct cac
 	return target == (int32_t)target;
 }
 
+/* The field is of an instruction of the block. */
+static bool make_field(const struct tr *tr, unsigned offset, unsigned length, struct cache_field *field)
+{
+	int32_t number;
+
+	if (offset + 4 > length)
+		return false;
+	memcpy(&number, tr->guest + offset, sizeof(number));
+	/* Both in the same 2 GiB. */
+	*field = (struct cache_field){.at = (uint16_t)offset, .value = (int32_t)((uint64_t)(int64_t)number - tr->rip)};
+	return true;
+}
+
 static void *put(uint8_t **at, const void *data, size_t size)
 {
 	void *here = *at;
@@ -83,6 +96,8 @@ static struct cache_record *make(const struct tr *tr, const struct cache_recipe 
 				 uint32_t environment)
 {
 	const struct emit_notes *notes = tr->e.notes;
+	struct cache_field field;
+	unsigned fields = notes->field_count;
 	struct cache_record head = {
 		.rip = tr->rip,
 		.environment = (uint16_t)environment,
@@ -95,8 +110,13 @@ static struct cache_record *make(const struct tr *tr, const struct cache_recipe 
 		.fixed = notes->fixed,
 	}, *record;
 	uint8_t *at;
-	size_t size = cache_parts(&head).size;
+	size_t size;
 
+	/* The last may be of an instruction that was left to the next block. */
+	while (fields && !make_field(tr, notes->fields[fields - 1], recipe->length, &field))
+		fields--;
+	head.fields = (uint8_t)fields;
+	size = cache_parts(&head).size;
 	head.size = (uint32_t)(size + 7) & ~7u;
 	record = calloc(1, head.size);
 	if (!record)
@@ -116,6 +136,10 @@ static struct cache_record *make(const struct tr *tr, const struct cache_recipe 
 		if (!make_exit(tr, &tr->exits[i], &out))
 			goto fail;
 		put(&at, &out, sizeof(out));
+	}
+	for (unsigned i = 0; i < fields; i++) {
+		if (make_field(tr, notes->fields[i], recipe->length, &field))
+			put(&at, &field, sizeof(field));
 	}
 	put(&at, sites, recipe->sites * sizeof(*sites));
 	put(&at, tr->insns, tr->count * sizeof(*tr->insns));
@@ -143,7 +167,7 @@ struct cache_record *cache_record_make(struct dbt *d, const struct cache_recipe 
 	memcpy(page + (recipe->rip & ~PAGE_MASK), bytes, recipe->seen);
 	for (unsigned i = 0; i < recipe->sites; i++)
 		dbt_site_set(d, gpa + sites[i].guest, (enum dbt_site)sites[i].kind);
-	notes.count = 0;
+	notes.count = notes.field_count = 0;
 	notes.fixed = notes.full = false;
 	tr_begin(&tr, d, recipe->rip, gpa, page);
 	tr.e.notes = &notes;

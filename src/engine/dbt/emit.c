@@ -52,6 +52,7 @@ void emit_modrm_mem(struct emitter *e, unsigned reg, struct host_mem mem)
 		emit_u8(e, reg | 4);
 		emit_u8(e, scale_bits(mem.scale) << 6 | index << 3 | 5);
 		emit_u32(e, (uint32_t)mem.disp);
+		emit_note(e, EMIT_SIGN32, mem.meaning);
 		return;
 	}
 	if (mem.disp == 0 && base != 5)

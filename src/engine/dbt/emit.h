@@ -31,9 +31,14 @@ struct emit_note {
 	uint8_t form, meaning;
 };
 #define EMIT_NOTES_MAX 1024
+#define EMIT_FIELDS_MAX 192
 struct emit_notes {
 	struct emit_note note[EMIT_NOTES_MAX];
 	unsigned count;
+	/* Offsets of the guest's displacements and immediates, of 4 bytes each, that are addresses of the image which the code is part
+	 * of, so that they change with rip; what was emitted for them is noted. */
+	uint16_t fields[EMIT_FIELDS_MAX];
+	unsigned field_count;
 	bool fixed; /* something depends on the place in a way that can't be noted */
 	bool full;
 };

@@ -332,6 +332,8 @@ static bool lower_push(struct tr *tr)
 		top = tr_stack(tr, -word, tr->word);
 		tr_commit(tr);
 		emit_store_imm(e, top, (int32_t)tr->insn.imm, tr->word);
+		if (tr->image_imm)
+			emit_note(e, EMIT_SIGN32, EMIT_ADDRESS);
 		break;
 	case X86_OPND_MEM:
 		tr_forget_u(tr);
@@ -413,6 +415,7 @@ static bool lower_lea(struct tr *tr)
 		struct host_mem ea = {.base = guest_to_host[mem.base],
 				      .index = mem.index == X86_REG_NONE ? HOST_NONE : guest_to_host[mem.index],
 				      .scale = mem.scale,
+				      .meaning = (uint8_t)tr_disp_meaning(tr, mem.disp),
 				      .disp = (int32_t)mem.disp};
 
 		tr_commit(tr);

@@ -129,7 +129,7 @@ bool tr_is_simple(const struct tr *tr, const struct x86_mem *mem)
 void tr_address(struct tr *tr, const struct x86_mem *mem, unsigned reg)
 {
 	struct emitter *e = &tr->e;
-	struct host_mem ea = {.base = HOST_NONE, .index = HOST_NONE, .disp = (int32_t)mem->disp};
+	struct host_mem ea = {.base = HOST_NONE, .index = HOST_NONE, .meaning = (uint8_t)tr_disp_meaning(tr, mem->disp), .disp = (int32_t)mem->disp};
 	unsigned size = tr->insn.addrsize, other = reg == HOST_T ? HOST_U : HOST_T;
 
 	tr_forget_u(tr);
@@ -137,7 +137,7 @@ void tr_address(struct tr *tr, const struct x86_mem *mem, unsigned reg)
 		uint64_t value = constant_of(tr, mem);
 
 		/* With an address size of 4 it is not noted: such code keeps to its place. */
-		if (mem->base != X86_REG_RIP)
+		if (mem->base != X86_REG_RIP && !tr->image_disp)
 			emit_mov_imm(e, reg, size == 8 ? value : (uint32_t)value);
 		else if (size == 8)
 			emit_mov_meaning(e, reg, value, EMIT_ADDRESS);
@@ -171,13 +171,16 @@ static struct host_mem simple(struct tr *tr, unsigned base, int32_t disp, unsign
 			/* The register's own page's, as if it had been kept. */
 			tr_look_up(tr, host);
 		} else {
-			emit_lea(e, HOST_U, mem_base(host, disp), 8);
+			struct host_mem at = mem_base(host, disp);
+
+			at.meaning = (uint8_t)tr_disp_meaning(tr, disp);
+			emit_lea(e, HOST_U, at, 8);
 			tr_look_up(tr, HOST_U);
 		}
 		tr->u_base = (uint8_t)base;
 		tr->u_disp = disp;
 	}
-	return (struct host_mem){.base = host, .index = HOST_U, .scale = 1, .disp = disp};
+	return (struct host_mem){.base = host, .index = HOST_U, .scale = 1, .meaning = (uint8_t)tr_disp_meaning(tr, disp), .disp = disp};
 }
 
 /* Leaves to C if the access crosses a page, without a fault and without touching the flags. */
@@ -241,7 +244,7 @@ struct host_mem tr_memory(struct tr *tr, const struct x86_mem *mem, unsigned siz
 	if (tr->narrow)
 		tr->info->flags |= TB_INSN_TRUNCATED;
 	if (is_constant(tr, mem))
-		return constant_address(tr, constant_of(tr, mem), mem->base == X86_REG_RIP);
+		return constant_address(tr, constant_of(tr, mem), mem->base == X86_REG_RIP || tr->image_disp);
 	tr_address(tr, mem, HOST_T);
 	tr_look_up(tr, HOST_T);
 	return (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1};

@@ -156,6 +156,8 @@ static void put_encoding(struct tr *tr, const struct fields *f)
 	}
 	for (i = in->imm_offset; i < in->length; i++)
 		emit_u8(e, bytes[i]);
+	if (tr->image_imm)
+		emit_note(e, EMIT_SIGN32, EMIT_ADDRESS);
 }
 
 /* The numbers in the original's fields. */

@@ -96,6 +96,42 @@ static void need_x87(struct tr *tr)
 	tr_forget_u(tr);
 }
 
+/* Where kernels lie whose addresses fit into 32 bits, sign-extended (System V ABI, kernel code model). Loaded elsewhere (KASLR), such
+ * a kernel has other numbers in its code wherever they are addresses; a number that only looks like one does no harm. */
+#define IMAGE_BEGIN 0xffffffff80000000ull
+#define IMAGE_END   0xffffffffc0000000ull
+
+static bool is_image_address(const uint8_t *bytes)
+{
+	int32_t number;
+
+	memcpy(&number, bytes, sizeof(number));
+	return (uint64_t)(int64_t)number >= IMAGE_BEGIN && (uint64_t)(int64_t)number < IMAGE_END;
+}
+
+static void note_field(struct tr *tr, unsigned offset, bool *is)
+{
+	struct emit_notes *notes = tr->e.notes;
+
+	if (notes->field_count == EMIT_FIELDS_MAX || !is_image_address(tr->bytes + offset))
+		return;
+	notes->fields[notes->field_count++] = (uint16_t)(tr->at - tr->rip + offset);
+	*is = true;
+}
+
+/* Which numbers of the instruction move with it. */
+static void note_fields(struct tr *tr)
+{
+	const struct x86_insn *insn = &tr->insn;
+
+	if (tr->rip < IMAGE_BEGIN || tr->rip >= IMAGE_END)
+		return;
+	if (x86_has_disp32(insn, tr->bytes))
+		note_field(tr, insn->imm_offset - 4u, &tr->image_disp);
+	if (x86_has_imm32(insn))
+		note_field(tr, insn->imm_offset, &tr->image_imm);
+}
+
 /* Reads and decodes the next instruction; false: it goes on into the next page, or is none. */
 static bool fetch(struct tr *tr)
 {
@@ -112,12 +148,15 @@ static bool fetch(struct tr *tr)
 		memcpy(tr->bytes + available, tr->second, 15 - available);
 		available = 15;
 	}
+	tr->image_disp = tr->image_imm = false;
 	length = x86_decode(&tr->insn, tr->bytes, available, tr->cpu->mode);
 	if (length <= 0) {
 		tr->insn.op = X86_INVALID;
 		return false;
 	}
 	tr->next = tr->at + (unsigned)length;
+	if (unlikely(tr->e.notes != NULL))
+		note_fields(tr);
 	memcpy(tr->guest + (tr->at - tr->rip), tr->bytes, (size_t)length);
 	if (tr->narrow)
 		tr_narrow_encoding(tr);
@@ -304,7 +343,7 @@ static bool ends_here(const struct tr *tr, unsigned limit)
 	    tr->exit_count > TB_MAX_EXITS - 4 || tr->e.at - tr->start > TB_MAX_HOST / 2 || length >= limit)
 		return true;
 	/* What is translated already need not be again. */
-	return tr->count >= JOIN_AFTER && !tr->shadow && dbt_tb_exists(tr->d, tr->at, tr->gpa + length, dbt_key(tr->d));
+	return limit == TR_NO_LIMIT && tr->count >= JOIN_AFTER && !tr->shadow && dbt_tb_exists(tr->d, tr->at, tr->gpa + length, dbt_key(tr->d));
 }
 
 void tr_walk(struct tr *tr, unsigned limit)
@@ -365,7 +404,7 @@ struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *
 
 	tr_begin(&tr, d, rip, gpa, page);
 	tr.second = second;
-	tr_walk(&tr, ~0u);
+	tr_walk(&tr, TR_NO_LIMIT);
 	tb = tr_finish(&tr);
 	if (!tb)
 		return NULL;

@@ -43,6 +43,7 @@ struct tr {
 
 	struct x86_insn insn; /* the one at hand */
 	uint8_t bytes[16];
+	bool image_disp, image_imm; /* its displacement or immediate is an address that moves with rip (emit_notes.fields) */
 	uint64_t at, next;    /* its rip, and the next one's */
 	struct tb_insn *info;
 	bool failed;          /* it can't be lowered: interpret it */
@@ -68,7 +69,9 @@ struct tr {
 /* ---- translate.c: one block, see dbt_translate() ---- */
 /* Nothing of it yet: it begins where code_used ends. page: of its first byte. */
 void tr_begin(struct tr *tr, struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page);
-/* Its instructions, up to its end or to the one that lies `limit` bytes behind the first. */
+/* Its instructions, up to its end or to the one that lies `limit` bytes behind the first. Without a limit also to where there is a
+ * translation already. */
+#define TR_NO_LIMIT (~0u)
 void tr_walk(struct tr *tr, unsigned limit);
 /* Its ways out, and its entry; not yet in the tables of code.c. NULL: no room. */
 struct tb *tr_finish(struct tr *tr);
@@ -136,6 +139,11 @@ void tr_free_flags(struct tr *tr);
 void tr_slow_path(struct tr *tr, uint8_t **slow, unsigned count);
 /* The flags from RAX: AL is OF, AH the others. */
 void tr_flags_from_rax(struct tr *tr);
+/* What a displacement of the instruction at hand stands for. */
+static inline enum emit_meaning tr_disp_meaning(const struct tr *tr, int64_t disp)
+{
+	return tr->image_disp && disp == tr->insn.mem.disp ? EMIT_ADDRESS : EMIT_NUMBER;
+}
 /* u = the addend of the page of the address in a host register. */
 void tr_look_up(struct tr *tr, unsigned address);
 void emit_indirect_jump(struct emitter *e);

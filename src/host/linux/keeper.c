@@ -1,6 +1,7 @@
 /* The process beside the VM that keeps translations; see keeper.h. */
 #include "host/linux/keeper.h"
 #include "base/log.h"
+#include "board/config.h"
 #include "core/translation.h"
 #include "core/vm.h"
 #include "host/linux/sandbox.h"
@@ -350,6 +351,7 @@ int keeper_open(struct vm *vm, const char *directory, bool sandbox, struct keepe
 		close(fd);
 	start_child(keeper, at, identity, sandbox);
 	close(at);
+	keeper->cache.check = vm->config && vm->config->check_tb_cache;
 	vm->translation_cache = &keeper->cache;
 	*out = keeper;
 	return 0;
