@@ -61,7 +61,8 @@ struct translation_keeper {
 	unsigned (*collect)(struct translation_kept *kept, struct translation_ring *ring);
 	/* Adds what a valid file has. */
 	void (*merge)(struct translation_kept *kept, const void *file);
-	/* How many there are that merge() did not bring. */
+	/* How many there are, and how many of them merge() did not bring. */
+	unsigned (*count)(const struct translation_kept *kept);
 	unsigned (*fresh)(const struct translation_kept *kept);
 	/* The file that holds them all, to be freed. 0, or -ENOMEM. */
 	int (*image)(const struct translation_kept *kept, void **image, size_t *size);

@@ -136,27 +136,6 @@ struct x86_insn {
 	uint64_t imm;
 };
 
-/* Does a memory operand of these bytes, of 64-bit code, have a displacement of 4 bytes that is added to registers, or an address?
- * It ends at imm_offset. Not one that is relative to RIP. */
-static inline bool x86_has_disp32(const struct x86_insn *insn, const uint8_t *bytes)
-{
-	unsigned mod = insn->modrm >> 6, rm = insn->modrm & 7;
-
-	return insn->modrm_offset && (mod == 2 || (mod == 0 && rm == 4 && (bytes[insn->modrm_offset + 1] & 7) == 5));
-}
-
-/* Has it an immediate of 4 bytes, from imm_offset on? Not a branch displacement. */
-static inline bool x86_has_imm32(const struct x86_insn *insn)
-{
-	if (insn->length - insn->imm_offset != 4)
-		return false;
-	for (unsigned i = 0; i < insn->operand_count; i++) {
-		if (insn->operand[i].kind == X86_OPND_IMM)
-			return true;
-	}
-	return false;
-}
-
 /* Decodes one instruction from at most `available` bytes (more than 15 are never looked at).
  * Returns its length, or:
  *   X86_DECODE_UD    no such instruction in this mode, or LOCK where it is not allowed;

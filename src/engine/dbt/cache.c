@@ -16,9 +16,9 @@ uint64_t cache_hash(uint32_t environment, uint64_t rip, const uint8_t *code, siz
 		if (x86_decode(&insn, code + at, size - at, X86_MODE_64) <= 0)
 			return 0;
 		memcpy(plain + at, code + at, insn.length);
-		if (x86_has_disp32(&insn, code + at))
+		if (insn_has_disp32(&insn, code + at))
 			memset(plain + at + insn.imm_offset - 4, 0, 4);
-		if (x86_has_imm32(&insn))
+		if (insn_has_imm32(&insn))
 			memset(plain + at + insn.imm_offset, 0, 4);
 		at += insn.length;
 	}
@@ -32,12 +32,13 @@ bool cache_same_guest(const struct cache_record *record, const uint8_t *code, ui
 
 	for (unsigned i = 0; i < record->fields; i++) {
 		const struct cache_field *field = &parts.fields[i];
+		uint64_t value = (uint64_t)(int64_t)field->value;
 		int32_t number;
 
 		if (field->at < at || field->at + 4u > record->length || memcmp(parts.guest + at, code + at, field->at - at))
 			return false;
 		memcpy(&number, code + field->at, sizeof(number));
-		if ((uint64_t)(int64_t)number != rip + (uint64_t)(int64_t)field->value)
+		if ((uint64_t)(int64_t)number != (field->constant ? value - rip : rip + value))
 			return false;
 		at = field->at + 4u;
 	}

@@ -59,9 +59,9 @@ struct cache_exit {
 	int32_t target;    /* - rip */
 };
 
-/* A number of 4 bytes in the guest's code that is an address, sign-extended: rip + value. */
+/* A number of 4 bytes in the guest's code, sign-extended: rip + value, or (constant) value - rip. */
 struct cache_field {
-	uint16_t at, pad; /* in the guest's bytes */
+	uint16_t at, constant; /* at: in the guest's bytes */
 	int32_t value;
 };
 

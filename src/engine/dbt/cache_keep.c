@@ -369,6 +369,11 @@ static unsigned collect(struct translation_kept *kept, struct translation_ring *
 	return count;
 }
 
+static unsigned count(const struct translation_kept *kept)
+{
+	return kept->count;
+}
+
 static unsigned fresh(const struct translation_kept *kept)
 {
 	return kept->fresh;
@@ -381,6 +386,7 @@ const struct translation_keeper dbt_keeper = {
 	.open = open_kept,
 	.collect = collect,
 	.merge = merge,
+	.count = count,
 	.fresh = fresh,
 	.image = image,
 };

@@ -71,15 +71,17 @@ static bool make_exit(const struct tr *tr, const struct tr_exit *out, struct cac
 }
 
 /* The field is of an instruction of the block. */
-static bool make_field(const struct tr *tr, unsigned offset, unsigned length, struct cache_field *field)
+static bool make_field(const struct tr *tr, const struct emit_field *from, unsigned length, struct cache_field *field)
 {
 	int32_t number;
+	int64_t value;
 
-	if (offset + 4 > length)
+	if (from->at + 4u > length)
 		return false;
-	memcpy(&number, tr->guest + offset, sizeof(number));
-	/* Both in the same 2 GiB. */
-	*field = (struct cache_field){.at = (uint16_t)offset, .value = (int32_t)((uint64_t)(int64_t)number - tr->rip)};
+	memcpy(&number, tr->guest + from->at, sizeof(number));
+	value = (int64_t)((uint64_t)(int64_t)number + (from->constant ? tr->rip : 0 - tr->rip));
+	*field = (struct cache_field){.at = from->at, .constant = from->constant, .value = (int32_t)value};
+	/* If it does not fit, the record will just not be found again. */
 	return true;
 }
 
@@ -113,7 +115,7 @@ static struct cache_record *make(const struct tr *tr, const struct cache_recipe 
 	size_t size;
 
 	/* The last may be of an instruction that was left to the next block. */
-	while (fields && !make_field(tr, notes->fields[fields - 1], recipe->length, &field))
+	while (fields && !make_field(tr, &notes->fields[fields - 1], recipe->length, &field))
 		fields--;
 	head.fields = (uint8_t)fields;
 	size = cache_parts(&head).size;
@@ -138,7 +140,7 @@ static struct cache_record *make(const struct tr *tr, const struct cache_recipe 
 		put(&at, &out, sizeof(out));
 	}
 	for (unsigned i = 0; i < fields; i++) {
-		if (make_field(tr, notes->fields[i], recipe->length, &field))
+		if (make_field(tr, &notes->fields[i], recipe->length, &field))
 			put(&at, &field, sizeof(field));
 	}
 	put(&at, sites, recipe->sites * sizeof(*sites));

@@ -32,12 +32,16 @@ struct emit_note {
 };
 #define EMIT_NOTES_MAX 1024
 #define EMIT_FIELDS_MAX 192
+/* A displacement or immediate of 4 bytes of the guest's that is another number elsewhere: an address in the image that the code is
+ * part of; constant: relative to rip, for an address that stays. What was emitted for it is noted accordingly. */
+struct emit_field {
+	uint16_t at; /* in the guest's bytes */
+	bool constant;
+};
 struct emit_notes {
 	struct emit_note note[EMIT_NOTES_MAX];
 	unsigned count;
-	/* Offsets of the guest's displacements and immediates, of 4 bytes each, that are addresses of the image which the code is part
-	 * of, so that they change with rip; what was emitted for them is noted. */
-	uint16_t fields[EMIT_FIELDS_MAX];
+	struct emit_field fields[EMIT_FIELDS_MAX];
 	unsigned field_count;
 	bool fixed; /* something depends on the place in a way that can't be noted */
 	bool full;

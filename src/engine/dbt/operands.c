@@ -137,7 +137,7 @@ void tr_address(struct tr *tr, const struct x86_mem *mem, unsigned reg)
 		uint64_t value = constant_of(tr, mem);
 
 		/* With an address size of 4 it is not noted: such code keeps to its place. */
-		if (mem->base != X86_REG_RIP && !tr->image_disp)
+		if ((mem->base != X86_REG_RIP && !tr->image_disp) || tr->constant_disp)
 			emit_mov_imm(e, reg, size == 8 ? value : (uint32_t)value);
 		else if (size == 8)
 			emit_mov_meaning(e, reg, value, EMIT_ADDRESS);

@@ -96,40 +96,48 @@ static void need_x87(struct tr *tr)
 	tr_forget_u(tr);
 }
 
-/* Where kernels lie whose addresses fit into 32 bits, sign-extended (System V ABI, kernel code model). Loaded elsewhere (KASLR), such
- * a kernel has other numbers in its code wherever they are addresses; a number that only looks like one does no harm. */
-#define IMAGE_BEGIN 0xffffffff80000000ull
-#define IMAGE_END   0xffffffffc0000000ull
+/* Where kernels and their modules lie, whose addresses fit into 32 bits, sign-extended (System V ABI, kernel code model). Loaded
+ * elsewhere (KASLR) they have other numbers in their code wherever these are addresses; a number that only looks like one does
+ * no harm. What lies at the very beginning are numbers that mean the range itself. */
+static const struct image_range {
+	uint64_t begin, end;
+} image_ranges[] = {{0xffffffff80001000ull, 0xffffffffc0000000ull}, {0xffffffffc0000000ull, 0xffffffffff000000ull}};
 
-static bool is_image_address(const uint8_t *bytes)
+static bool same_image(uint64_t a, uint64_t b)
 {
-	int32_t number;
+	for (unsigned i = 0; i < ARRAY_SIZE(image_ranges); i++) {
+		const struct image_range *range = &image_ranges[i];
 
-	memcpy(&number, bytes, sizeof(number));
-	return (uint64_t)(int64_t)number >= IMAGE_BEGIN && (uint64_t)(int64_t)number < IMAGE_END;
+		if (a >= range->begin && a < range->end && b >= range->begin && b < range->end)
+			return true;
+	}
+	return false;
 }
 
-static void note_field(struct tr *tr, unsigned offset, bool *is)
+static void note_field(struct tr *tr, unsigned offset, bool constant, bool *is)
 {
 	struct emit_notes *notes = tr->e.notes;
+	int32_t number;
 
-	if (notes->field_count == EMIT_FIELDS_MAX || !is_image_address(tr->bytes + offset))
+	memcpy(&number, tr->bytes + offset, sizeof(number));
+	if (notes->field_count == EMIT_FIELDS_MAX || (!constant && !same_image(tr->rip, (uint64_t)(int64_t)number)))
 		return;
-	notes->fields[notes->field_count++] = (uint16_t)(tr->at - tr->rip + offset);
+	notes->fields[notes->field_count++] = (struct emit_field){.at = (uint16_t)(tr->at - tr->rip + offset), .constant = constant};
 	*is = true;
 }
 
-/* Which numbers of the instruction move with it. */
+/* Which numbers of the instruction are others where it lies elsewhere. */
 static void note_fields(struct tr *tr)
 {
 	const struct x86_insn *insn = &tr->insn;
 
-	if (tr->rip < IMAGE_BEGIN || tr->rip >= IMAGE_END)
-		return;
-	if (x86_has_disp32(insn, tr->bytes))
-		note_field(tr, insn->imm_offset - 4u, &tr->image_disp);
-	if (x86_has_imm32(insn))
-		note_field(tr, insn->imm_offset, &tr->image_imm);
+	/* Relative to RIP and to a segment: that is of the segment, as of a processor's own data. */
+	if (insn_has_disp32(insn, tr->bytes) && insn->mem.base == X86_REG_RIP)
+		note_field(tr, insn->imm_offset - 4u, true, &tr->constant_disp);
+	else if (insn_has_disp32(insn, tr->bytes))
+		note_field(tr, insn->imm_offset - 4u, false, &tr->image_disp);
+	if (insn_has_imm32(insn))
+		note_field(tr, insn->imm_offset, false, &tr->image_imm);
 }
 
 /* Reads and decodes the next instruction; false: it goes on into the next page, or is none. */
@@ -148,7 +156,7 @@ static bool fetch(struct tr *tr)
 		memcpy(tr->bytes + available, tr->second, 15 - available);
 		available = 15;
 	}
-	tr->image_disp = tr->image_imm = false;
+	tr->image_disp = tr->image_imm = tr->constant_disp = false;
 	length = x86_decode(&tr->insn, tr->bytes, available, tr->cpu->mode);
 	if (length <= 0) {
 		tr->insn.op = X86_INVALID;

@@ -44,6 +44,7 @@ struct tr {
 	struct x86_insn insn; /* the one at hand */
 	uint8_t bytes[16];
 	bool image_disp, image_imm; /* its displacement or immediate is an address that moves with rip (emit_notes.fields) */
+	bool constant_disp;         /* its displacement is relative to rip, but the address does not move with it */
 	uint64_t at, next;    /* its rip, and the next one's */
 	struct tb_insn *info;
 	bool failed;          /* it can't be lowered: interpret it */
@@ -80,6 +81,28 @@ struct tb *tr_finish(struct tr *tr);
 static inline void tr_commit(struct tr *tr)
 {
 	tr->info->commit = (uint16_t)(tr->e.at - tr->start);
+}
+
+/* Does a memory operand of these bytes, of 64-bit code, have a displacement of 4 bytes that is added to registers or to the base of FS
+ * or GS, or is an address? It ends at imm_offset. Not one that is relative to RIP alone. */
+static inline bool insn_has_disp32(const struct x86_insn *insn, const uint8_t *bytes)
+{
+	unsigned mod = insn->modrm >> 6, rm = insn->modrm & 7;
+
+	return insn->modrm_offset && (mod == 2 || (mod == 0 && rm == 4 && (bytes[insn->modrm_offset + 1] & 7) == 5) ||
+					(mod == 0 && rm == 5 && insn->mem.seg >= X86_FS));
+}
+
+/* Has it an immediate of 4 bytes, from imm_offset on? Not a branch displacement. */
+static inline bool insn_has_imm32(const struct x86_insn *insn)
+{
+	if (insn->length - insn->imm_offset != 4)
+		return false;
+	for (unsigned i = 0; i < insn->operand_count; i++) {
+		if (insn->operand[i].kind == X86_OPND_IMM)
+			return true;
+	}
+	return false;
 }
 
 /* ---- operands.c ---- */

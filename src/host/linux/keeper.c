@@ -27,8 +27,9 @@
 /* How long the keeper sleeps at first, when there is nothing; each time twice as long. */
 #define SLEEP_MS     50
 #define SLEEP_MS_MAX (1 << 20)
-/* Fewer new translations than this, and than a 50th of what there is, are not worth a file. */
+/* New translations that are worth a file: so many, and so large a part of all. */
 #define FRESH_MIN    200
+#define FRESH_PART   20
 
 struct keeper {
 	struct translation_cache cache;
@@ -207,6 +208,8 @@ static void write_file(const struct keeper *keeper, struct translation_kept *kep
 		return;
 	if (keeper->cache.file)
 		ops->merge(kept, keeper->cache.file);
+	if (ops->fresh(kept) < ops->count(kept) / FRESH_PART)
+		return;
 	/* A half-written one is not whole: its successors will see that. */
 	if (ops->image(kept, &image, &size) == 0)
 		(void)write_all(out, image, size);
