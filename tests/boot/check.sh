@@ -1,6 +1,6 @@
 #!/bin/bash
 # The first part of Debian's boot in lock-step with the interpreter: as many blocks as a minute has room for, none of which may
-# differ. (All of it takes far longer, and is for a quiet machine: ./run --engine dbt --check interp.)
+# differ. (All of it takes far longer, and is for a quiet machine: ./run --engine dbt --tb-cache none --check interp.)
 #
 # usage: check.sh RUSE SOURCE_ROOT
 set -u

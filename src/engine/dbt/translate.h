@@ -89,8 +89,11 @@ static inline bool insn_has_disp32(const struct x86_insn *insn, const uint8_t *b
 {
 	unsigned mod = insn->modrm >> 6, rm = insn->modrm & 7;
 
-	return insn->modrm_offset && (mod == 2 || (mod == 0 && rm == 4 && (bytes[insn->modrm_offset + 1] & 7) == 5) ||
-					(mod == 0 && rm == 5 && insn->mem.seg >= X86_FS));
+	/* MOV to and from CR and DR has none, whatever its mod is. */
+	if (!insn->modrm_offset || insn->imm_offset < insn->modrm_offset + 5)
+		return false;
+	return mod == 2 || (mod == 0 && rm == 4 && (bytes[insn->modrm_offset + 1] & 7) == 5) ||
+	       (mod == 0 && rm == 5 && insn->mem.seg >= X86_FS);
 }
 
 /* Has it an immediate of 4 bytes, from imm_offset on? Not a branch displacement. */

@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How long the end of a run waits for what is being written. */
@@ -30,6 +31,7 @@
 /* New translations that are worth a file: so many, and so large a part of all. */
 #define FRESH_MIN    200
 #define FRESH_PART   20
+#define OLD_SECONDS  (30L * 24 * 3600)
 
 struct keeper {
 	struct translation_cache cache;
@@ -139,6 +141,22 @@ static size_t left_behind(const struct translation_keeper *ops, int directory, c
 	return size;
 }
 
+/* Another identity's, that nobody has used for so long: of a build or a guest that is no more. */
+static void remove_old(int directory, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && time(NULL) - st.st_mtime > OLD_SECONDS)
+		(void)unlinkat(directory, name, 0);
+}
+
+static bool ends_with(const char *name, const char *ending)
+{
+	size_t len = strlen(name), end = strlen(ending);
+
+	return len >= end && !strcmp(name + len - end, ending);
+}
+
 /* What keepers have left since: the largest becomes the file. */
 static void adopt(const struct translation_keeper *ops, int directory, uint64_t identity, const char *file)
 {
@@ -155,10 +173,15 @@ static void adopt(const struct translation_keeper *ops, int directory, uint64_t 
 	}
 	snprintf(prefix, sizeof(prefix), "%016" PRIx64 ".", identity);
 	while ((entry = readdir(dir))) {
-		size_t len = strlen(entry->d_name), size;
-		bool busy;
+		bool is_new = ends_with(entry->d_name, ".new"), busy;
+		size_t size;
 
-		if (strncmp(entry->d_name, prefix, strlen(prefix)) || len < 4 || strcmp(entry->d_name + len - 4, ".new"))
+		if (strncmp(entry->d_name, prefix, strlen(prefix))) {
+			if (is_new || ends_with(entry->d_name, ".cache"))
+				remove_old(directory, entry->d_name);
+			continue;
+		}
+		if (!is_new)
 			continue;
 		size = left_behind(ops, directory, entry->d_name, identity, &busy);
 		if (busy)
@@ -169,7 +192,7 @@ static void adopt(const struct translation_keeper *ops, int directory, uint64_t 
 		}
 		if (*best)
 			(void)unlinkat(directory, best, 0);
-		memcpy(best, entry->d_name, len + 1);
+		snprintf(best, sizeof(best), "%s", entry->d_name);
 		best_size = size;
 	}
 	closedir(dir);
@@ -350,8 +373,10 @@ int keeper_open(struct vm *vm, const char *directory, bool sandbox, struct keepe
 		keeper->cache.file = keeper->file;
 	else if (fd >= 0 || errno != ENOENT)
 		log_warn("run", "%s is damaged, or not of this user alone: it is not used", keeper->path);
-	if (fd >= 0)
+	if (fd >= 0) {
+		(void)futimens(fd, NULL); /* in use: see remove_old() */
 		close(fd);
+	}
 	start_child(keeper, at, identity, sandbox);
 	close(at);
 	keeper->cache.check = vm->config && vm->config->check_tb_cache;

@@ -2,7 +2,8 @@
  *
  * In the directory lie, for each identity, IDENTITY.cache, which VMs of that identity read, and what keepers have written since:
  * IDENTITY.PID.new. A keeper may name no file once the guest runs, so it leaves its file under that name, locked while it lives;
- * the next VM puts the largest in the place of IDENTITY.cache, if it is whole, and removes the others.
+ * the next VM puts the largest in the place of IDENTITY.cache, if it is whole, and removes the others. What no VM has used for a
+ * month goes too.
  *
  * Example:
  *     r = keeper_open(vm, directory, true, &keeper, why, sizeof(why));  // cpuid is known, no thread but ours, no guest code has run
