@@ -289,13 +289,19 @@ static struct tb *tb_find(struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key, 
 	return NULL;
 }
 
+/* One that may be entered as it is, on one page. */
+static struct tb *tb_at(const struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key)
+{
+	struct tb *tb = d->tb_hash[tb_hash(rip, gpa, key)];
+
+	while (tb && !(tb->rip == rip && tb->gpa == gpa && tb->key == key && tb->state == TB_LIVE && !tb->second))
+		tb = tb->hash_next;
+	return tb;
+}
+
 bool dbt_tb_exists(const struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key)
 {
-	for (const struct tb *tb = d->tb_hash[tb_hash(rip, gpa, key)]; tb; tb = tb->hash_next) {
-		if (tb->rip == rip && tb->gpa == gpa && tb->key == key && tb->state == TB_LIVE && !tb->second)
-			return true;
-	}
-	return false;
+	return tb_at(d, rip, gpa, key) != NULL;
 }
 
 static void tb_unhash(struct dbt *d, struct tb *tb)
@@ -394,6 +400,8 @@ static void tell_stubs(struct dbt *d)
 		});
 }
 
+static bool pair_in_force(struct dbt *d, gva_t page, gpa_t *gpa);
+
 /* From the file of an earlier run, or new. */
 static struct tb *translation_of(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa, const uint8_t *second)
 {
@@ -407,6 +415,21 @@ static struct tb *translation_of(struct dbt *d, uint64_t rip, gpa_t gpa, const u
 	return tb;
 }
 
+/* The links that the new block made, from the first on: those whose target is there already need not come to C for it. */
+static void link_known(struct dbt *d, const struct tb *tb, uint32_t first)
+{
+	for (uint32_t i = first; i < d->link_count; i++) {
+		uint64_t target = d->links[i].target;
+		gpa_t page = tb->gpa & PAGE_MASK;
+		struct tb *known = NULL;
+
+		if (!d->links[i].check || pair_in_force(d, target & PAGE_MASK, &page))
+			known = tb_at(d, target, page | (target & ~PAGE_MASK), d->cpu.key);
+		if (known)
+			dbt_link_resolve(d, i, known);
+	}
+}
+
 struct tb *dbt_tb_get(struct dbt *d)
 {
 	struct cpu *cpu = &d->cpu;
@@ -414,6 +437,7 @@ struct tb *dbt_tb_get(struct dbt *d)
 	struct tb *tb, *stale;
 	uint8_t *page, *second;
 	gpa_t gpa, second_gpa;
+	uint32_t links;
 
 	/* Behind the last page EIP wraps. */
 	if (dbt_narrow(d) && rip >= 0xfffff000u)
@@ -431,11 +455,15 @@ struct tb *dbt_tb_get(struct dbt *d)
 	page_resume(d, gpa);
 	if (second)
 		page_resume(d, second_gpa);
+	links = d->link_count;
 	dbt_time(d, DBT_TIME_TRANSLATION);
 	tb = translation_of(d, rip, gpa, page, second_gpa, second);
 	dbt_time(d, DBT_TIME_C);
 	if (!tb || !tb_insert(d, tb))
 		return NULL;
+	/* (In lock-step blocks are not linked.) */
+	if (!tb->second && !d->check)
+		link_known(d, tb, links);
 	tell(d, tb);
 	if (stale) {
 		redirect(d, stale, tb);
@@ -482,10 +510,15 @@ struct emitter dbt_cold_emitter(struct dbt *d)
 
 /* ---- pairs ---- */
 
+static uint32_t pair_first(gva_t page)
+{
+	return (uint32_t)(mix(page >> PAGE_SHIFT) >> 40) & (PAIR_HASH - 1);
+}
+
 /* Its number; DBT_PAIR_NONE: there are too many. */
 static uint32_t pair_get(struct dbt_slots *kind, gva_t page, gpa_t gpa)
 {
-	uint32_t at = (uint32_t)(mix(page >> PAGE_SHIFT) >> 40) & (PAIR_HASH - 1);
+	uint32_t at = pair_first(page);
 
 	for (; kind->pair_hash[at]; at = (at + 1) & (PAIR_HASH - 1)) {
 		const struct dbt_pair *pair = &kind->pairs[kind->pair_hash[at] - 1];
@@ -509,7 +542,7 @@ static uint8_t *pair_byte(struct dbt_targets *targets, uint32_t number)
 static void pairs_reset(struct dbt *d, struct dbt_targets *targets, enum dbt_kind code, gva_t page)
 {
 	const struct dbt_slots *kind = &d->slot_kinds[code];
-	uint32_t at = (uint32_t)(mix(page >> PAGE_SHIFT) >> 40) & (PAIR_HASH - 1);
+	uint32_t at = pair_first(page);
 
 	if (!targets->filled_pairs || !kind->pair_count)
 		return;
@@ -645,6 +678,24 @@ static bool pair_resolve(struct dbt *d, const struct dbt_link *link, const struc
 	targets->filled_pairs = true;
 	memcpy(d->code_write + link->check, &displacement, sizeof(displacement));
 	return true;
+}
+
+/* The guest page of a linear page that the context has a pair for. */
+static bool pair_in_force(struct dbt *d, gva_t page, gpa_t *gpa)
+{
+	const struct dbt_slots *kind = &d->slot_kinds[dbt_kind_now(d)];
+	struct dbt_targets *targets = targets_now(d, dbt_kind_now(d));
+	uint32_t at = pair_first(page);
+
+	for (; targets->filled_pairs && kind->pair_hash[at]; at = (at + 1) & (PAIR_HASH - 1)) {
+		uint32_t pair = kind->pair_hash[at] - 1;
+
+		if (kind->pairs[pair].page != page || !*pair_byte(targets, pair))
+			continue;
+		*gpa = kind->pairs[pair].gpa;
+		return true;
+	}
+	return false;
 }
 
 void dbt_link_resolve(struct dbt *d, uint32_t number, struct tb *tb)
