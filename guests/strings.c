@@ -419,7 +419,7 @@ static struct regs random_regs(const struct op *op)
 		.rdx = 0x3ff, /* COM1's scratch register: of no other use */
 		.rsi = (WINDOW + random_offset() - base) & mask_of(op->address),
 		.rdi = WINDOW + random_offset(),
-		.rflags = 2 | (random(~0u) & STATUS) | (random(6) ? 0 : DF),
+		.rflags = 2 | (random(~0u) & STATUS) | (random(3) ? 0 : DF),
 	};
 
 	switch (random(24)) {
@@ -459,6 +459,29 @@ static void random_strings(unsigned rounds)
 				regs.rax &= ~0xffull;
 			}
 			one_case(op, regs);
+		}
+	}
+}
+
+/* Copies onto themselves, a little ahead or behind, upwards and downwards: the elements' order is to be seen. */
+static void overlaps(void)
+{
+	random_states(true);
+	for (unsigned i = 0; i < string_ops; i++) {
+		const struct op *op = &ops[i];
+
+		if (op->kind != MOVS || !op->rep || op->address != 8 || op->seg)
+			continue;
+		for (unsigned down = 0; down < 2; down++) {
+			for (unsigned distance = 0; distance < 20; distance += 3) {
+				struct regs regs = {.rcx = 300, .rsi = WINDOW + 2 * PAGE + random(PAGE),
+						    .rflags = 2 | (down ? DF : 0)};
+
+				if (distance == 0)
+					fill_ram();
+				regs.rdi = regs.rsi + distance - 10;
+				one_case(op, regs);
+			}
 		}
 	}
 }
@@ -689,6 +712,7 @@ void guest_main(void)
 		user = i;
 		fill_ram();
 		random_strings(60);
+		overlaps();
 		random_bits(40);
 	}
 	user = false;

@@ -39,6 +39,7 @@ static const struct {
     [X86_FEATURE_VAES] = {7, 0, ECX, 9},
     [X86_FEATURE_VPCLMULQDQ] = {7, 0, ECX, 10},
     [X86_FEATURE_RDPID] = {7, 0, ECX, 22},
+    [X86_FEATURE_SERIALIZE] = {7, 0, EDX, 14},
     [X86_FEATURE_XSAVEOPT] = {0xd, 1, EAX, 0},
     [X86_FEATURE_XSAVEC] = {0xd, 1, EAX, 1},
     [X86_FEATURE_XSAVES] = {0xd, 1, EAX, 3},

@@ -27,7 +27,7 @@ static bool interpreted(unsigned op)
 	case X86_STR: case X86_LMSW: case X86_SMSW: case X86_LAR: case X86_LSL: case X86_VERR: case X86_VERW:
 	case X86_ARPL: case X86_MOV_CR: case X86_MOV_DR: case X86_MOV_SEG: case X86_LDS: case X86_LES: case X86_LFS:
 	case X86_LGS: case X86_LSS: case X86_STAC: case X86_CLAC: case X86_SYSCALL: case X86_SYSRET:
-	case X86_SYSENTER: case X86_SYSEXIT: case X86_XGETBV: case X86_XSETBV: case X86_XLAT:
+	case X86_SYSENTER: case X86_SYSEXIT: case X86_SERIALIZE: case X86_XGETBV: case X86_XSETBV: case X86_XLAT:
 	case X86_LDMXCSR: case X86_VLDMXCSR:
 	/* images of the floating-point state: they hold addresses */
 	case X86_FXSAVE: case X86_FXRSTOR: case X86_FLDENV: case X86_FNSTENV: case X86_FNSAVE: case X86_FRSTOR:

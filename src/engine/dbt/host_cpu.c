@@ -57,6 +57,7 @@ bool dbt_emulates(enum x86_feature feature)
 	case X86_FEATURE_INVPCID:
 	case X86_FEATURE_RDTSCP:
 	case X86_FEATURE_RDPID:
+	case X86_FEATURE_SERIALIZE:
 	case X86_FEATURE_SMAP:
 	case X86_FEATURE_PKU:
 	case X86_FEATURE_RDRAND:

@@ -421,6 +421,24 @@ static bool lower_sysret(struct tr *tr)
 	return true;
 }
 
+/* Other processors' writes to code are known once they are done, by a request: C looks at it, as it does at what a kick tells,
+ * but a kick may be a little late. */
+static bool lower_serialize(struct tr *tr)
+{
+	struct emitter *e = &tr->e;
+	uint8_t *none;
+
+	tr_commit(tr);
+	emit_u16(e, 0xae0f), emit_u8(e, 0xf0); /* MFENCE */
+	emit_load(e, HOST_T, FIELD(cpu.vcpu), 8);
+	emit_load(e, HOST_T, mem_base(HOST_T, (int32_t)offsetof(struct vcpu, request)), 4);
+	none = emit_jrcxz(e);
+	emit_mov_meaning(e, HOST_U, tr->next, EMIT_ADDRESS);
+	emit_jmp_stub(e, tr->d->exit_lookup);
+	emit_patch_short(e, none);
+	return true;
+}
+
 bool tr_lower_system(struct tr *tr)
 {
 	switch (tr->insn.op) {
@@ -432,6 +450,8 @@ bool tr_lower_system(struct tr *tr)
 		return lower_pushf(tr);
 	case X86_POPF:
 		return lower_popf(tr);
+	case X86_SERIALIZE:
+		return lower_serialize(tr);
 	case X86_STAC:
 		return lower_ac(tr, true);
 	case X86_CLAC:

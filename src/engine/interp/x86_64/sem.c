@@ -40,6 +40,7 @@ bool sem_ends_block(const struct x86_insn *insn)
 	case X86_INT3:
 	case X86_INTO:
 	case X86_IRET:
+	case X86_SERIALIZE:
 	case X86_SYSCALL:
 	case X86_SYSRET:
 	case X86_SYSENTER:

@@ -22,7 +22,7 @@ struct string {
 };
 
 typedef void element_fn(struct cpu *cpu, const struct x86_insn *insn, struct string *string);
-/* Does up to `count` elements forwards in RAM; returns how many, 0 to have one done by element_fn.
+/* Does up to `count` elements in RAM, in the direction of DF; returns how many, 0 to have one done by element_fn.
  */
 typedef uint64_t bulk_fn(struct cpu *cpu, const struct x86_insn *insn, struct string *string,
 			 uint64_t count);
@@ -73,7 +73,7 @@ static void repeat(struct cpu *cpu, const struct x86_insn *insn, struct string *
 	while (left) {
 		uint64_t done = 0;
 
-		if (bulk && !string->down)
+		if (bulk)
 			done = bulk(cpu, insn, string, left < budget ? left : budget);
 		if (!done) {
 			element(cpu, insn, string);
@@ -110,6 +110,24 @@ static void string_run(struct cpu *cpu, const struct x86_insn *insn, struct stri
 	set_compare_flags(cpu, &string);
 }
 
+/* Downwards, where linear addresses are offsets: the elements from the one at offset to the first of its page, at most `count`. The
+ * host address of the lowest; a fault is that of the first one done. */
+static void *span_down(struct cpu *cpu, const struct string *string, unsigned seg, uint64_t offset,
+		       bool write, uint64_t *count)
+{
+	uint64_t at = offset & ~PAGE_MASK, room = at / string->size + 1, bytes;
+	uint8_t *hva;
+
+	if (cpu->mode != X86_MODE_64 || string->addrsize != 8 || seg >= X86_FS || at + string->size > PAGE_SIZE)
+		return NULL;
+	hva = cpu_span(cpu, seg, offset, string->size, write, &bytes);
+	if (!hva)
+		return NULL;
+	if (*count > room)
+		*count = room;
+	return hva - (*count - 1) * string->size;
+}
+
 /* The host address of up to `count` elements at seg:offset, and how many there are; NULL if not
  * one. Never beyond the offset's wrap. */
 static void *span(struct cpu *cpu, const struct string *string, unsigned seg, uint64_t offset,
@@ -118,6 +136,8 @@ static void *span(struct cpu *cpu, const struct string *string, unsigned seg, ui
 	uint64_t bytes = *count * string->size, room = size_mask(string->addrsize) - offset;
 	void *hva;
 
+	if (string->down)
+		return span_down(cpu, string, seg, offset, write, count);
 	if (bytes - 1 > room)
 		bytes = room;
 	/* One page at most, so that a later page's fault comes when its element does. */
@@ -154,19 +174,44 @@ static void copy_forward(uint8_t *to, const uint8_t *from, uint64_t bytes, unsig
 	}
 }
 
+/* The same by elements from the last to the first. */
+static void copy_backward(uint8_t *to, const uint8_t *from, uint64_t bytes, unsigned size)
+{
+	if (to >= from || to + bytes <= from) {
+		memmove(to, from, bytes);
+		return;
+	}
+	for (uint64_t i = bytes; i > 0; i -= size) {
+		uint64_t element = 0;
+
+		memcpy(&element, from + i - size, size);
+		memcpy(to + i - size, &element, size);
+	}
+}
+
 static uint64_t bulk_movs(struct cpu *cpu, const struct x86_insn *insn, struct string *string,
 			  uint64_t count)
 {
-	void *from, *to;
+	uint64_t readable, bytes, lowest = 0;
+	uint8_t *from, *to;
 
 	from = span(cpu, string, insn->mem.seg, source_offset(cpu, string), false, &count);
 	if (!from)
 		return 0;
+	readable = count;
 	to = span(cpu, string, X86_ES, dest_offset(cpu, string), true, &count);
 	if (!to)
 		return 0;
-	copy_forward(to, from, count * string->size, string->size);
-	cpu_span_written(cpu, X86_ES, dest_offset(cpu, string), count * string->size);
+	bytes = count * string->size;
+	if (string->down) {
+		/* The upper ones of what there is to be read. */
+		from += (readable - count) * string->size;
+		copy_backward(to, from, bytes, string->size);
+		lowest = bytes - string->size;
+	} else {
+		copy_forward(to, from, bytes, string->size);
+	}
+	cpu_span_written(cpu, X86_ES, dest_offset(cpu, string) - lowest, bytes);
 	return count;
 }
 
@@ -189,16 +234,18 @@ static uint64_t bulk_stos(struct cpu *cpu, const struct x86_insn *insn, struct s
 {
 	uint64_t value = gpr_read(cpu, X86_RAX, string->size);
 	uint8_t *to = span(cpu, string, X86_ES, dest_offset(cpu, string), true, &count);
+	uint64_t lowest;
 
 	if (!to)
 		return 0;
+	lowest = string->down ? (count - 1) * string->size : 0;
 	if (value == 0 || string->size == 1) {
 		memset(to, (int)(value & 0xff), count * string->size);
 	} else {
 		for (uint64_t i = 0; i < count; i++)
 			memcpy(to + i * string->size, &value, string->size);
 	}
-	cpu_span_written(cpu, X86_ES, dest_offset(cpu, string), count * string->size);
+	cpu_span_written(cpu, X86_ES, dest_offset(cpu, string) - lowest, count * string->size);
 	return count;
 }
 
@@ -259,6 +306,8 @@ static uint64_t bulk_cmps(struct cpu *cpu, const struct x86_insn *insn, struct s
 {
 	void *from, *with;
 
+	if (string->down)
+		return 0;
 	from = span(cpu, string, insn->mem.seg, source_offset(cpu, string), false, &count);
 	if (!from)
 		return 0;
@@ -289,7 +338,7 @@ static void element_scas(struct cpu *cpu, const struct x86_insn *insn, struct st
 static uint64_t bulk_scas(struct cpu *cpu, const struct x86_insn *insn, struct string *string,
 			  uint64_t count)
 {
-	void *with = span(cpu, string, X86_ES, dest_offset(cpu, string), false, &count);
+	void *with = string->down ? NULL : span(cpu, string, X86_ES, dest_offset(cpu, string), false, &count);
 
 	if (!with)
 		return 0;

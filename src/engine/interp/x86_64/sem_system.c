@@ -610,6 +610,7 @@ const struct sem_entry sem_system[] = {
 	{X86_LFENCE, sem_fence},
 	{X86_MFENCE, sem_fence},
 	{X86_SFENCE, sem_fence},
+	{X86_SERIALIZE, sem_fence}, /* it ends its block: the next one is compared with memory */
 	{X86_CLFLUSH, sem_clflush},
 	{X86_CLFLUSHOPT, sem_clflush},
 	{X86_CLWB, sem_clflush},
