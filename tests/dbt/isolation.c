@@ -6,6 +6,7 @@
  *
  * Program n of seed S is program 0 of seed S + n. Exit status 0: all agree; 1: not; 77: no translator here.
  */
+#include "engine/dbt/dbt.h"
 #include "engine/dbt/dbt_engine.h"
 #include "engine/interp/interp.h"
 #include "tests/dbt/program.h"
@@ -94,6 +95,20 @@ static void run(struct subject *subject, const struct program *program, struct o
 	outcome->state.fpu.fsw &= (uint16_t)~FSW_CONDITION;
 	outcome->state.fpu.fip = outcome->state.fpu.fdp = outcome->state.fpu.fop = 0;
 	outcome->state.fpu.fcs = outcome->state.fpu.fds = 0;
+}
+
+/* Half of the instructions in the forms that they would get by faulting often. */
+static void choose_forms(struct dbt *d, const struct program *program, struct random *random)
+{
+	d->absent_count = 0;
+	for (unsigned i = 0; i < program->count; i++) {
+		gpa_t gpa = PROGRAM_CODE_GPA + program->insn[i] - program->code_gva;
+		enum dbt_site kind = random_below(random, 2 * SITE_STEP);
+
+		dbt_site_set(d, gpa, kind < SITE_STEP && kind != SITE_ABSENT ? kind : SITE_PLAIN);
+		while (kind == SITE_ABSENT && !dbt_site_count(d, gpa, SITE_ABSENT)) {
+		}
+	}
 }
 
 static void print_record(const char *name, const struct record *r)
@@ -207,6 +222,7 @@ static bool run_programs(const struct options *options, enum x86_mode mode, stru
 		if (options->verbose)
 			program_print(&program);
 		run(interp, &program, &expected);
+		choose_forms(dbt_of(dbt->cpu), &program, &random);
 		run(dbt, &program, &got);
 		faults += expected.count;
 		good = compare(interp, &expected, dbt, &got) == 0;

@@ -769,6 +769,23 @@ static void test_own_supervisor_tables(void **state)
 	check_tables(m);
 }
 
+/* One page of an address space that is selected for it, over and over, as Linux patches code. */
+static void test_patching_keeps_the_shared_table(void **state)
+{
+	struct machine *m = *state;
+	gpa_t roots[2] = {new_table(m), new_table(m)};
+	uint64_t shared = dbt_mmu_table(&m->mmu, TLB_SUPERVISOR);
+
+	map(m, roots[1], PRIVATE, 1, MIB(12) | P | W | A | D);
+	for (unsigned i = 0; i < 1000; i++) {
+		load_cr3(m, roots[1] | 2, true);
+		assert_true(fill(m, PRIVATE, true, TLB_SUPERVISOR));
+		load_cr3(m, roots[0] | 1, true);
+	}
+	assert_int_equal(dbt_mmu_table(&m->mmu, TLB_SUPERVISOR), shared);
+	check_tables(m);
+}
+
 /* More pages that are not global than are remembered: none survives a switch. */
 static void test_overflow_of_the_log(void **state)
 {
@@ -918,6 +935,7 @@ int main(void)
 		TEST(test_invlpg),
 		TEST(test_invpcid),
 		TEST(test_own_supervisor_tables),
+		TEST(test_patching_keeps_the_shared_table),
 		TEST(test_overflow_of_the_log),
 		TEST(test_code_pages),
 		TEST(test_budget),

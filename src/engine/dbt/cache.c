@@ -347,6 +347,8 @@ void dbt_cache_offer(struct dbt *d, const struct tb *tb, const uint8_t *page)
 	for (unsigned i = 0; dbt_site_any(d, tb->gpa) && i < tb->count; i++) {
 		enum dbt_site kind = dbt_site_kind(d, tb->gpa + tb->insns[i].guest);
 
+		if (kind == SITE_ABSENT)
+			return; /* for a while only */
 		if (kind != SITE_PLAIN)
 			sites[recipe.sites++] = (struct cache_site){.guest = tb->insns[i].guest, .kind = (uint16_t)kind};
 	}

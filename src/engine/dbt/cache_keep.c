@@ -317,7 +317,7 @@ static bool sound(const struct cache_recipe *recipe, uint64_t available)
 static bool sites_sound(const struct cache_recipe *recipe, const struct cache_site *sites)
 {
 	for (unsigned i = 0; i < recipe->sites; i++) {
-		if (sites[i].guest >= recipe->length || sites[i].kind > SITE_STEP || (i && sites[i].guest <= sites[i - 1].guest))
+		if (sites[i].guest >= recipe->length || sites[i].kind > SITE_STEP || sites[i].kind == SITE_ABSENT || (i && sites[i].guest <= sites[i - 1].guest))
 			return false;
 	}
 	return true;

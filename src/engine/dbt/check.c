@@ -478,7 +478,8 @@ static enum verdict judge(struct dbt *d, unsigned *n)
 			*n = i;
 		found = true;
 	}
-	if (found && (d->exit_reason == DBT_EXIT_STEP || d->exit_reason == DBT_EXIT_HELP || d->exit_reason == DBT_EXIT_KICK || d->exit_reason == DBT_EXIT_X87))
+	if (found && (d->exit_reason == DBT_EXIT_STEP || d->exit_reason == DBT_EXIT_HELP ||
+		      d->exit_reason == DBT_EXIT_ABSENT || d->exit_reason == DBT_EXIT_KICK || d->exit_reason == DBT_EXIT_X87))
 		return DIFFERENT;
 	/* It may have gone on to where the interpreter could not follow. */
 	return c->cut ? UNKNOWN : DIFFERENT;

@@ -34,6 +34,7 @@ enum dbt_exit {
 	DBT_EXIT_STEP,     /* the interpreter executes the instruction at rip */
 	DBT_EXIT_KICK,     /* requests are to be looked at; rip is a boundary */
 	DBT_EXIT_X87,      /* load the x87 state, then go on at rip */
+	DBT_EXIT_ABSENT,   /* `missed_gva` has no entry for the access of the instruction at rip; exit_arg: DBT_ABSENT_ARG() */
 	DBT_EXIT_HELP,     /* C executes the instruction number `exit_arg`; see help.c */
 	DBT_EXIT_COUNT,
 };
@@ -106,6 +107,17 @@ struct dbt_pair {
 #define DBT_SLOTS_MAX  262144
 #define DBT_SIDE_STACK 65536
 #define DBT_JUMPS      65536 /* entries of a jump cache: the low 16 bits of rip */
+
+/* An instruction that is a SITE_ABSENT: how often it looked since the last review, and found no entry. */
+struct dbt_absent {
+	gpa_t gpa;
+	bool used;
+	unsigned idle; /* reviews since it last found none */
+	uint32_t misses;
+	uint64_t looks; /* counted by translated code */
+};
+#define DBT_ABSENT_MAX 256
+#define DBT_ABSENT_ARG(number, size, write) ((uint32_t)(number) << 8 | (size) << 1 | (write))
 
 /* TBs of one guest page. */
 struct code_page {
@@ -224,6 +236,7 @@ struct dbt {
 	uint64_t jumps_now;    /* the jump cache's address >> 3 */
 	uint64_t segment_odd[2]; /* FS, GS: 0 if all that 32-bit code asks of it is to add its base */
 	uint64_t x87_unloaded; /* the x87 state is in cpu.s.fpu, not in the host's registers */
+	uint64_t not_begin[2]; /* minus dbt_ram_begin() of what can be read, and written */
 	uint64_t branch_target; /* of a call through memory, while its return address is pushed; MXCSR while it is looked at */
 	uint32_t exit_reason, exit_arg;
 	uint32_t host_mxcsr, pad;
@@ -258,8 +271,12 @@ struct dbt {
 
 	/* addresses of stubs */
 	uint8_t *enter, *enter_window, *enter_window_end;
-	uint8_t *exit_lookup, *exit_link, *exit_slot, *exit_indirect, *exit_step, *exit_kick, *exit_x87, *exit_help, *enter_rip, *return_underflow, *return_underflow_user, *return_miss, *stubs_end;
+	uint8_t *exit_lookup, *exit_link, *exit_slot, *exit_indirect, *exit_step, *exit_kick, *exit_x87, *exit_help, *exit_absent, *enter_rip, *return_underflow, *return_underflow_user, *return_miss, *stubs_end;
 
+	struct dbt_absent absent[DBT_ABSENT_MAX];
+	unsigned absent_count;
+	uint64_t resume_at;      /* the host code that looked */
+	uint64_t absent_seen_ns; /* when they were last reviewed */
 	uint64_t missed_rip; /* of the last instruction whose access found no page ... */
 	gva_t missed_gva;    /* ... here */
 	uint32_t writes_seen;
@@ -331,6 +348,7 @@ void dbt_tb_drop(struct dbt *d, struct tb *tb);
 enum dbt_site {
 	SITE_PLAIN,
 	SITE_FRESH,    /* a kept addend is often another page's: look up */
+	SITE_ABSENT,   /* its pages are often not there: look before it, which spares the signal. As long as that is so (struct dbt_absent) */
 	SITE_WRAPS,    /* an address wraps at 4 GiB: truncate it */
 	SITE_CROSSES,  /* its accesses cross pages: check first, and look up */
 	SITE_STEP,     /* a device, or data in a page of code: interpret it */
@@ -340,6 +358,10 @@ bool dbt_site_count(struct dbt *d, gpa_t gpa, enum dbt_site kind);
 enum dbt_site dbt_site_kind(const struct dbt *d, gpa_t gpa);
 /* False: no instruction on the page is one. */
 bool dbt_site_any(const struct dbt *d, gpa_t gpa);
+/* What is counted of a SITE_ABSENT; NULL: it is none. */
+struct dbt_absent *dbt_site_absent(struct dbt *d, gpa_t gpa);
+/* Now and then: those that found their pages become plain. */
+void dbt_sites_review(struct dbt *d);
 /* Makes an instruction one of this kind. */
 void dbt_site_set(struct dbt *d, gpa_t gpa, enum dbt_site kind);
 #define DBT_SITES_BITS      16
@@ -365,6 +387,8 @@ void dbt_signals_exit(void);
 int dbt_thread_init(struct dbt *d); /* on the vcpu thread */
 void dbt_thread_exit(struct dbt *d);
 int dbt_kick_signal(void);
+/* May the instruction be a SITE_ABSENT: one that makes one access to memory by tr_memory(), or one to read and then one to write? */
+bool dbt_looks_first(const struct x86_insn *insn);
 
 /* -- writes.c -- */
 extern const struct cpu_mmu_hooks dbt_mmu_hooks;

@@ -116,6 +116,8 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	r = cpu_init(&d->cpu, vcpu);
 	if (r < 0)
 		goto fail_unmap;
+	for (unsigned write = 0; write < 2; write++)
+		d->not_begin[write] = 0 - (uint64_t)dbt_ram_begin(d->shared->ram, write);
 	r = dbt_mmu_init(&d->mmu, &d->cpu, d->shared->ram, contexts_of(vcpu->vm));
 	if (r < 0)
 		goto fail_cpu;

@@ -221,6 +221,8 @@ static bool fill(struct dbt *d, const struct access *accesses, unsigned count, u
 			cause = why_not_filled(d, a);
 			if (cause == DBT_FAULT_DEVICE)
 				*site = SITE_STEP;
+			if (cause == DBT_FAULT_GUEST)
+				*site = SITE_ABSENT;
 			dbt_profile_fault(d, cause, a->gva);
 			d->missed_gva = a->gva;
 			return false;
@@ -242,15 +244,41 @@ static void count_site(struct dbt *d, struct tb *tb, const struct tb_insn *insn,
 
 /* A store that must be aligned: as it is not, it writes nothing and must not set D. (Processors report the page first if it is not
  * present, as a table's entry is at first.) */
-static bool misaligned(const struct x86_insn *insn, const struct access *access)
+static bool must_be_aligned(unsigned op)
 {
-	switch (insn->op) {
+	switch (op) {
 	case X86_MOVAPS: case X86_MOVAPD: case X86_MOVDQA: case X86_MOVNTPS: case X86_MOVNTPD: case X86_MOVNTDQ:
 	case X86_VMOVAPS: case X86_VMOVAPD: case X86_VMOVDQA: case X86_VMOVNTPS: case X86_VMOVNTPD: case X86_VMOVNTDQ:
-		return access->write && access->gva & (access->size - 1);
+	case X86_CMPXCHG16B:
+		return true;
 	default:
 		return false;
 	}
+}
+
+static bool misaligned(const struct x86_insn *insn, const struct access *access)
+{
+	return must_be_aligned(insn->op) && access->write && access->gva & (access->size - 1);
+}
+
+bool dbt_looks_first(const struct x86_insn *insn)
+{
+	if (insn->mode != X86_MODE_64 || must_be_aligned(insn->op))
+		return false;
+	switch (insn->op) {
+	case X86_STOS: case X86_MOVS: case X86_LODS:
+		return true;
+	case X86_BT: case X86_BTS: case X86_BTR: case X86_BTC: /* accesses another element than its operand */
+	case X86_POP:                                          /* reads the stack before */
+		return false;
+	default:
+		break;
+	}
+	for (unsigned i = 0; i < insn->operand_count; i++) {
+		if (insn->operand[i].kind == X86_OPND_MEM)
+			return insn->operand[i].size != 0 && insn->operand[i].size <= 64;
+	}
+	return false;
 }
 
 /* Would an address of 32-bit code have to wrap, which is not truncated? */
@@ -290,17 +318,18 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 	}
 	if (!fill(d, accesses, count, &addend, &changed, &site)) {
 		d->missed_rip = rip;
-		count_site(d, tb, insn, TB_REDIRECT, site);
+		if (site != SITE_ABSENT || dbt_looks_first(&decoded))
+			count_site(d, tb, insn, TB_REDIRECT, site);
 		return false;
 	}
 	if (at == insn->commit && (insn->flags & TB_INSN_U_LIVE)) {
 		/* The addend may be that of another page near by, or older than the entry. */
 		if ((uint64_t)context->uc_mcontext.gregs[REG_R11] == addend)
 			return false;
-		if (!changed) {
+		if (!changed)
 			d->stats.fault_addends++;
-			count_site(d, tb, insn, at, SITE_FRESH);
-		}
+		if (!changed || dbt_looks_first(&decoded))
+			count_site(d, tb, insn, at, changed ? SITE_ABSENT : SITE_FRESH);
 		set_host(context, HOST_U, addend);
 		return true;
 	}

@@ -76,12 +76,12 @@ static bool lower_rep(struct tr *tr, bool movs)
 	emit_patch_short(e, some);
 
 	tr_forget_u(tr);
-	tr_memory(tr, &dst, 1);
-	emit_store(e, FIELD(rep_dst), HOST_U, 8);
 	if (movs) {
-		tr_memory(tr, &src, 1);
+		tr_memory(tr, &src, size);
 		emit_store(e, FIELD(rep_src), HOST_U, 8);
 	}
+	tr_memory(tr, &dst, size);
+	emit_store(e, FIELD(rep_dst), HOST_U, 8);
 	tr_forget_u(tr);
 	tr->info->flags = TB_INSN_RESTART | TB_INSN_REP;
 	tr_commit(tr);
@@ -164,6 +164,7 @@ static bool lower_once(struct tr *tr)
 		mem = tr_memory(tr, &src, size);
 		emit_op_mem(e, size == 1 ? 0x8a : 0x8b, HOST_T, mem, size);
 		tr_forget_u(tr);
+		tr->absent = NULL; /* t is in use */
 		mem = tr_memory(tr, &dst, size);
 		tr->info->flags = TB_INSN_RESTART;
 		tr_commit(tr);

@@ -108,6 +108,12 @@ uint64_t *dbt_mmu_chunk(struct dbt_mmu *mmu, struct dbt_table *table, gva_t gva,
 	return dbt_table_chunk(table, gva, how);
 }
 
+static void count_fills(struct dbt_mmu_state *state)
+{
+	state->global_fills = state->nonglobal_fills = 0;
+	state->counted_from = state->clock;
+}
+
 void dbt_mmu_note_global(struct dbt_mmu *mmu)
 {
 	dbt_mmu_state(mmu)->global_fills++;
@@ -117,9 +123,14 @@ void dbt_mmu_note_nonglobal(struct dbt_mmu *mmu, gva_t gva, bool first)
 {
 	struct dbt_mmu_state *state = dbt_mmu_state(mmu);
 
-	/* The translator keeps the table's address in a register, so the change waits for an operation that tells it. */
-	if (++state->nonglobal_fills >= 256 && state->nonglobal_fills > state->global_fills)
-		state->want_own = true;
+	if (++state->nonglobal_fills >= 256) {
+		/* Most of them, and more than one for each address space that was selected: Linux patches its code through a page
+		 * of an address space of its own, thousands of times. The translator keeps the table's address in a register,
+		 * so the change waits for an operation that tells it. */
+		if (state->nonglobal_fills > state->global_fills && state->nonglobal_fills > state->clock - state->counted_from)
+			state->want_own = true;
+		count_fills(state);
+	}
 	if (!first)
 		return;
 	if (state->nonglobal_count == DBT_NONGLOBAL_MAX) {
@@ -316,7 +327,7 @@ static bool share_again(struct dbt_mmu *mmu)
 	if (!state->own_supervisor || state->pge == !!(mmu->cpu->s.cr4 & X86_CR4_PGE))
 		return false;
 	state->own_supervisor = false;
-	state->global_fills = state->nonglobal_fills = 0;
+	count_fills(state);
 	for (unsigned i = 0; i < mmu->context_count; i++) {
 		if (mmu->contexts[i].table[TLB_SUPERVISOR])
 			dbt_table_release(mmu->contexts[i].table[TLB_SUPERVISOR]);

@@ -11,11 +11,12 @@
 
 struct dbt_mmu_state {
 	struct dbt_table_budget budget;
-	uint64_t clock;            /* for dbt_context.used */
+	uint64_t clock;            /* for dbt_context.used: how often an address space was selected */
 	bool own_supervisor;       /* supervisor tables are a context's own */
 	bool want_own;             /* from the next operation on that changes the context or drops mappings */
 	bool pge;                  /* CR4.PGE when own_supervisor was set */
-	uint64_t global_fills, nonglobal_fills; /* of the shared table */
+	uint64_t global_fills, nonglobal_fills; /* of the shared table, since `clock` was counted_from */
+	uint64_t counted_from;
 	gva_t nonglobal[DBT_NONGLOBAL_MAX];
 	unsigned nonglobal_count;
 	uint64_t code_regions[64]; /* hashed set of 2 MiB and 1 GiB regions with code on large pages */

@@ -209,6 +209,50 @@ static void check_crossing(struct tr *tr, const struct x86_mem *mem, unsigned si
 	tr_forget_u(tr);
 }
 
+static bool writes_memory(const struct tr *tr, const struct x86_mem *mem)
+{
+	const struct x86_insn *insn = &tr->insn;
+
+	if (insn->op == X86_STOS || insn->op == X86_MOVS)
+		return mem->base == X86_RDI;
+	for (unsigned i = 0; i < insn->operand_count; i++) {
+		if (insn->operand[i].kind == X86_OPND_MEM)
+			return insn->operand[i].access & X86_ACCESS_WRITE;
+	}
+	return false;
+}
+
+/* Leaves to C if the page has no entry that lets the access be made, without a fault and without touching the flags: its host address
+ * is then below what can be read, or written. */
+static void check_absent(struct tr *tr, const struct x86_mem *mem, unsigned size)
+{
+	struct emitter *e = &tr->e;
+	struct host_mem looks = mem_gs((int32_t)((uintptr_t)&tr->absent->looks - (uintptr_t)tr->d));
+	bool write = writes_memory(tr, mem);
+	uint8_t *there, *begin = e->at;
+
+	emit_load(e, HOST_T, looks, 8);
+	emit_lea(e, HOST_T, mem_base(HOST_T, 1), 8);
+	emit_store(e, looks, HOST_T, 8);
+	tr_address(tr, mem, HOST_T);
+	tr_look_up(tr, HOST_T);
+	emit_lea(e, HOST_U, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1}, 8);
+	emit_load(e, HOST_T, mem_gs(DBT_OFFSET(not_begin) + 8 * write), 8);
+	emit_lea(e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1}, 8);
+	emit_bswap(e, HOST_T);
+	emit_op_reg(e, 0x0fb6, HOST_T, HOST_T, 4); /* MOVZX: bits 56 to 63 */
+	there = emit_jrcxz(e);
+	tr_address(tr, mem, HOST_T);
+	emit_store(e, mem_gs(DBT_OFFSET(missed_gva)), HOST_T, 8);
+	emit_lea_code(e, HOST_T, begin);
+	emit_store(e, mem_gs(DBT_OFFSET(resume_at)), HOST_T, 8);
+	emit_mov_imm(e, HOST_T, DBT_ABSENT_ARG(tr->absent - tr->d->absent, size, write));
+	emit_mov_meaning(e, HOST_U, tr->at, EMIT_ADDRESS);
+	emit_jmp_stub(e, tr->d->exit_absent);
+	emit_patch_short(e, there);
+	tr_forget_u(tr);
+}
+
 /* An access of 32-bit code by FS or GS: leaves to the interpreter if that segment is more than a base, or if the offset (the
  * address without the base) is such that the access would wrap. */
 static void check_segment(struct tr *tr, const struct x86_mem *mem, unsigned size)
@@ -238,6 +282,8 @@ struct host_mem tr_memory(struct tr *tr, const struct x86_mem *mem, unsigned siz
 		check_segment(tr, mem, size);
 	if (tr->check_crossing && size > 1)
 		check_crossing(tr, mem, size);
+	if (tr->absent)
+		check_absent(tr, mem, size);
 	if (tr_is_simple(tr, mem))
 		return simple(tr, mem->base, (int32_t)mem->disp, size);
 	tr->info->flags |= TB_INSN_U_LIVE;

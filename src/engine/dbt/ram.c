@@ -2,10 +2,12 @@
  *
  * Each slot has up to four views, between margins that nothing of ours may touch:
  *
- *     | margin | write, even | margin | write, odd | margin | read, even | margin | read, odd | margin |
+ *     | even pages | margin | odd pages | margin | regions | margin |
  *
- * behind them two rows of regions of 2 MiB with as much nobody's between them, to write and to read, for what the guest maps
- * by large pages: within one the next page is the next page, so only the ends need a guard, and the host's TLB needs one entry.
+ * once to read and once to write. The regions have 2 MiB, and as much nobody's between them, for what the guest maps by large
+ * pages: within one the next page is the next page, so only the ends need a guard, and the host's TLB needs one entry.
+ *
+ * Where these lie tells what they are for: nowhere first, then what all slots have to read, then what they have to write.
  *
  * What a page costs when it is first used decides how fast a guest boots. Measured (Linux 6.18 in a virtual machine on
  * an EPYC; 128 MiB, by page):
@@ -65,8 +67,6 @@ enum { VIEW_WRITE = 0, VIEW_READ = 2, VIEWS = 4 }; /* plus the parity of the pag
 struct views {
 	const struct mem_slot *slot;
 	uint64_t pages;
-	uint8_t *area; /* holds the views */
-	size_t area_size;
 	uint8_t *base[VIEWS];             /* NULL: the slot has none (ROM) */
 	_Atomic uint64_t *ready[VIEWS];   /* one bit a window: its guards are in place */
 	uint8_t *regions[2];              /* to write, to read; the first region is HUGE_SIZE behind it */
@@ -81,7 +81,9 @@ struct dbt_ram {
 	unsigned regions; /* mapped */
 	struct views views[MEM_MAX_SLOTS];
 	unsigned count;
-	uint8_t *nowhere; /* 3 pages */
+	uint8_t *area; /* holds nowhere and all views */
+	size_t area_size;
+	uint8_t *read_begin, *write_begin; /* of what can be read, and written, by views and regions */
 };
 
 static bool bit_test(_Atomic uint64_t *bits, uint64_t i)
@@ -149,51 +151,83 @@ static int view_map(struct views *v, unsigned index, uint8_t *at)
 	return 0;
 }
 
-/* Nothing is undone on failure: dbt_ram_destroy() does. */
-static int views_create(struct views *v, const struct mem_slot *slot)
+/* What a slot takes for reading, and as much for writing: its two views, and its regions. False: more than there can be. Views start
+ * at HUGE_SIZE as the slot does, which keeps their page tables few; a margin more for that. */
+static bool layout(const struct mem_slot *slot, uint64_t *step, uint64_t *row)
 {
-	uint64_t step, row, size;
-	uint8_t *at;
-	void *area;
+	if (add_overflow(slot->size, MARGIN + HUGE_SIZE - 1, step) || *step > UINT64_MAX / 256)
+		return false;
+	*step &= ~(HUGE_SIZE - 1);
+	*row = (slot->size >> HUGE_SHIFT) * REGION_STEP + HUGE_SIZE;
+	return true;
+}
 
-	v->slot = slot;
-	v->pages = slot->size >> PAGE_SHIFT;
-	v->collapsed = bits_alloc(slot->size, HUGE_SHIFT);
-	v->protected_pages = bits_alloc(slot->size, PAGE_SHIFT);
-	if (!v->collapsed || !v->protected_pages)
-		return -ENOMEM;
-	/* Views start at HUGE_SIZE as the slot does, which keeps their page tables few; a margin more for that. */
-	if (add_overflow(slot->size, MARGIN + HUGE_SIZE - 1, &step) || step > UINT64_MAX / (VIEWS + 8))
-		return -ENOMEM;
-	step &= ~(HUGE_SIZE - 1);
-	row = (slot->size >> HUGE_SHIFT) * REGION_STEP + HUGE_SIZE;
-	size = VIEWS * step + MARGIN + HUGE_SIZE + 2 * row;
-	area = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (area == MAP_FAILED)
-		return -ENOMEM;
-	v->area = area;
-	v->area_size = size;
-	at = v->area + MARGIN + (-(uintptr_t)v->area & (HUGE_SIZE - 1));
-	for (unsigned i = slot->read_only ? VIEW_READ : VIEW_WRITE; i < VIEWS; i++) {
-		int r = view_map(v, i, at + i * step);
+/* What is to be read, or written, from `at` on. Nothing is undone on failure: dbt_ram_destroy() does. */
+static int views_map(struct views *v, bool writable, uint8_t *at, uint64_t step)
+{
+	unsigned first = writable ? VIEW_WRITE : VIEW_READ;
+
+	for (unsigned i = 0; i < 2 && !(writable && v->slot->read_only); i++) {
+		int r = view_map(v, first + i, at + i * step);
 
 		if (r < 0)
 			return r;
 	}
-	for (unsigned i = 0; i < 2; i++) {
-		v->regions[i] = at + VIEWS * step + i * row;
-		v->mapped[i] = bits_alloc(slot->size, HUGE_SHIFT);
-		if (!v->mapped[i])
+	v->regions[!writable] = at + 2 * step;
+	v->mapped[!writable] = bits_alloc(v->slot->size, HUGE_SHIFT);
+	if (!v->mapped[!writable])
+		return -ENOMEM;
+	/* Does the kernel know guards, here? The page is one of them anyway. */
+	return !writable && madvise(v->base[VIEW_READ + 1], PAGE_SIZE, MADV_GUARD_INSTALL) < 0 ? -ENOSYS : 0;
+}
+
+static int views_create(struct views *v, const struct mem_slot *slot)
+{
+	v->slot = slot;
+	v->pages = slot->size >> PAGE_SHIFT;
+	v->collapsed = bits_alloc(slot->size, HUGE_SHIFT);
+	v->protected_pages = bits_alloc(slot->size, PAGE_SHIFT);
+	return v->collapsed && v->protected_pages ? 0 : -ENOMEM;
+}
+
+/* All views, nowhere before them. */
+static int map_all(struct dbt_ram *ram)
+{
+	uint64_t size = 3 * PAGE_SIZE + MARGIN + HUGE_SIZE, step, row;
+	uint8_t *at;
+	void *area;
+
+	for (unsigned i = 0; i < ram->count; i++) {
+		if (!layout(ram->views[i].slot, &step, &row) || add_overflow(size, 2 * (2 * step + row), &size))
 			return -ENOMEM;
 	}
-	/* Does the kernel know guards, here? The page is one of them anyway. */
-	return madvise(v->base[VIEW_READ + 1], PAGE_SIZE, MADV_GUARD_INSTALL) < 0 ? -ENOSYS : 0;
+	area = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (area == MAP_FAILED)
+		return -ENOMEM;
+	ram->area = area;
+	ram->area_size = size;
+	at = ram->area + 3 * PAGE_SIZE + MARGIN;
+	at += -(uintptr_t)at & (HUGE_SIZE - 1);
+	ram->read_begin = at;
+	for (unsigned writable = 0; writable < 2; writable++) {
+		if (writable)
+			ram->write_begin = at;
+		for (unsigned i = 0; i < ram->count; i++) {
+			int r;
+
+			if (!layout(ram->views[i].slot, &step, &row))
+				return -ENOMEM;
+			r = views_map(&ram->views[i], writable, at, step);
+			if (r < 0)
+				return r;
+			at += 2 * step + row;
+		}
+	}
+	return 0;
 }
 
 static void views_destroy(struct views *v)
 {
-	if (v->area)
-		munmap(v->area, v->area_size);
 	for (unsigned i = 0; i < VIEWS; i++)
 		platform_free((void *)v->ready[i]);
 	for (unsigned i = 0; i < 2; i++)
@@ -205,21 +239,16 @@ static void views_destroy(struct views *v)
 int dbt_ram_create(struct mem *mem, struct dbt_ram **out, char *why, size_t why_size)
 {
 	struct dbt_ram *ram = platform_alloc(sizeof(*ram));
-	void *nowhere;
 	int r = 0;
 
 	if (!ram)
 		return fail(-ENOMEM, why, why_size);
-	nowhere = mmap(NULL, 3 * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (nowhere == MAP_FAILED) {
-		platform_free(ram);
-		return fail(-ENOMEM, why, why_size);
-	}
-	ram->nowhere = nowhere;
 	while (r == 0 && ram->count < mem->count) {
 		r = views_create(&ram->views[ram->count], &mem->slots[ram->count]);
 		ram->count++;
 	}
+	if (r == 0)
+		r = map_all(ram);
 	if (r < 0) {
 		dbt_ram_destroy(ram);
 		return fail(r, why, why_size);
@@ -234,7 +263,8 @@ void dbt_ram_destroy(struct dbt_ram *ram)
 		return;
 	for (unsigned i = 0; i < ram->count; i++)
 		views_destroy(&ram->views[i]);
-	munmap(ram->nowhere, 3 * PAGE_SIZE);
+	if (ram->area)
+		munmap(ram->area, ram->area_size);
 	platform_free(ram);
 }
 
@@ -436,5 +466,10 @@ void dbt_ram_unprotect(struct dbt_ram *ram, gpa_t gpa)
 
 uint8_t *dbt_ram_nowhere(struct dbt_ram *ram)
 {
-	return ram->nowhere + PAGE_SIZE;
+	return ram->area + PAGE_SIZE;
+}
+
+uintptr_t dbt_ram_begin(struct dbt_ram *ram, bool writable)
+{
+	return (uintptr_t)(writable ? ram->write_begin : ram->read_begin);
 }

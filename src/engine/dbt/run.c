@@ -86,12 +86,11 @@ static void resolve(struct dbt *d, struct tb *tb, uint32_t reason, uint32_t arg)
 	}
 }
 
-/* tb: the block at rip; NULL: translated code finds it itself, by its jump cache. */
-static void enter(struct dbt *d, struct tb *tb)
+static void enter(struct dbt *d, uint64_t host)
 {
 	struct cpu *cpu = &d->cpu;
 
-	d->jump_to = tb ? (uintptr_t)tb_entry(d, tb) : (uintptr_t)d->enter_rip;
+	d->jump_to = host;
 	flags_to_host(d);
 	cpu->s.rflags &= ~(uint64_t)X86_FLAG_RF;
 	cpu->step = false;
@@ -127,11 +126,12 @@ static void select_side(struct dbt *d)
 	d->side_user = user;
 }
 
+/* tb: the block at rip; NULL: translated code finds it itself, by its jump cache. */
 static void run_block(struct dbt *d, struct tb *tb)
 {
 	select_side(d);
 	dbt_select(d);
-	enter(d, tb);
+	enter(d, tb ? (uintptr_t)tb_entry(d, tb) : (uintptr_t)d->enter_rip);
 }
 
 static void see_assumptions(struct dbt *d)
@@ -152,6 +152,21 @@ static void page_came(struct dbt *d)
 
 	d->missed_rip = 0;
 	(void)dbt_mmu_fill(&d->mmu, d->missed_gva, false, dbt_table_index(d), &addend);
+}
+
+/* Translated code has looked for a page that has no entry. True: it has one now, and the access is to be made. */
+static bool page_found(struct dbt *d, uint32_t arg)
+{
+	struct cpu *cpu = &d->cpu;
+	bool write = arg & 1, crosses = (d->missed_gva & ~PAGE_MASK) + (arg >> 1 & 0x7f) > PAGE_SIZE;
+	uint64_t addend;
+
+	d->absent[arg >> 8].misses++;
+	/* Both pages are looked at before D is set in one. */
+	if (!crosses && dbt_mmu_fill(&d->mmu, d->missed_gva, write, dbt_table_index(d), &addend) == DBT_FILLED)
+		return true;
+	d->missed_rip = cpu->s.rip;
+	return false;
 }
 
 /* dbt_run() with the x87 state wherever translated code left it. */
@@ -216,7 +231,17 @@ left:
 			if (!dbt_help(d, arg))
 				return false;
 			break;
+		case DBT_EXIT_ABSENT:
+			if (!page_found(d, arg)) {
+				dbt_x87_store(d);
+				return true;
+			}
+			if (unlikely(d->check != NULL))
+				break;
+			enter(d, d->resume_at);
+			goto left;
 		case DBT_EXIT_KICK:
+			dbt_sites_review(d);
 			cpu->step = d->rf;
 			return false;
 		case DBT_EXIT_X87:

@@ -11,7 +11,7 @@
 
 static const char *const exit_names[DBT_EXIT_COUNT] = {
 	[DBT_EXIT_LOOKUP] = "look-up", [DBT_EXIT_LINK] = "link",   [DBT_EXIT_SLOT] = "slot", [DBT_EXIT_INDIRECT] = "indirect branch",
-	[DBT_EXIT_STEP] = "interpreter", [DBT_EXIT_KICK] = "kick", [DBT_EXIT_X87] = "x87", [DBT_EXIT_HELP] = "helper",
+	[DBT_EXIT_STEP] = "interpreter", [DBT_EXIT_KICK] = "kick", [DBT_EXIT_X87] = "x87", [DBT_EXIT_HELP] = "helper", [DBT_EXIT_ABSENT] = "absent page",
 };
 
 static const char *const time_names[DBT_TIME_COUNT] = {

@@ -143,6 +143,7 @@ void dbt_stubs_emit(struct dbt *d, struct emitter *e)
 	d->exit_step = emit_exit(e, DBT_EXIT_STEP, common);
 	d->exit_kick = emit_exit(e, DBT_EXIT_KICK, common);
 	d->exit_x87 = emit_exit(e, DBT_EXIT_X87, common);
+	d->exit_absent = emit_exit(e, DBT_EXIT_ABSENT, common);
 	d->exit_help = emit_exit(e, DBT_EXIT_HELP, common);
 	/* The bottom of the side stack returns here; so does a return site whose address is not u. */
 	d->return_underflow = emit_here(e);

@@ -182,6 +182,7 @@ static void one_instruction(struct tr *tr)
 
 	tr->failed = false;
 	tr->check_crossing = site == SITE_CROSSES;
+	tr->absent = site == SITE_ABSENT && !tr->d->rf && dbt_looks_first(&tr->insn) ? dbt_site_absent(tr->d, (tr->gpa & PAGE_MASK) | (tr->at & ~PAGE_MASK)) : NULL;
 	tr->wraps = site == SITE_WRAPS;
 	tr->fresh = site >= SITE_FRESH;
 	if (tr->fresh)

@@ -61,6 +61,7 @@ struct tr {
 	bool uses_x87;
 	bool fresh;           /* kept addends have been seen to be another page's, for the instruction at hand */
 	bool wraps;           /* an address of the instruction at hand has been seen to wrap */
+	struct dbt_absent *absent; /* the page that the instruction at hand accesses has often been absent; or NULL */
 	bool check_crossing;  /* the instruction at hand has been seen to access two pages */
 	uint8_t guest[TB_MAX_INSNS * 15]; /* the block's bytes so far */
 	bool shadow;          /* the instruction was an STI: no interrupt before the next */
