@@ -172,6 +172,52 @@ static void check_moved(struct vm *vm, struct dbt *d, unsigned count, struct ran
 	free(blocks);
 }
 
+/* A block is translated for two addresses and moved to a third; then its bytes are others. */
+static void check_again(struct dbt *d, unsigned count, struct random *random)
+{
+	struct piece block;
+	unsigned moved = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t checked = d->stats.checked, rip;
+		struct tb *tb;
+
+		block.place = &places[random_below(random, ARRAY_SIZE(places))];
+		fill_page(block.page, random);
+		rip = block.rip = block.place->base + random_below(random, PAGE_SIZE - 16);
+		dbt_moved_clear(d);
+		memset(d->moved, 0, dbt_moved_size());
+		translate(d, &block);
+		if (dbt_moved_get(d, rip + PAGE_SIZE, GPA | (rip & ~PAGE_MASK), block.page)) {
+			printf("FAIL: moved what was translated once\n");
+			failures++;
+		}
+		block.rip = rip + 3 * PAGE_SIZE;
+		translate(d, &block);
+		block.rip = rip + (uint64_t)random_below(random, 0x1000) * PAGE_SIZE;
+		tb = dbt_moved_get(d, block.rip, GPA | (rip & ~PAGE_MASK), block.page);
+		if (!tb)
+			continue;
+		moved++;
+		if (tb->rip != block.rip || d->stats.checked != checked + 1 || atomic_load(&d->cpu.vm->stop_reason)) {
+			printf("FAIL: the block at %lx, moved to %lx, is not what it would be translated to\n", (unsigned long)rip,
+			       (unsigned long)block.rip);
+			failures++;
+			atomic_store(&d->cpu.vm->stop_reason, 0);
+		}
+		block.page[(rip & ~PAGE_MASK) + random_below(random, tb->length)] ^= (uint8_t)(1 + random_below(random, 255));
+		if (dbt_moved_get(d, block.rip, GPA | (rip & ~PAGE_MASK), block.page)) {
+			printf("FAIL: other bytes were taken for the same block\n");
+			failures++;
+		}
+	}
+	printf("%u blocks, %u moved\n", count, moved);
+	if (moved < count / 10 * 7) {
+		printf("FAIL: too few\n");
+		failures++;
+	}
+}
+
 /* What a VM that somebody has taken over might put into the ring. */
 static void attack(struct vm *vm, struct dbt *d, unsigned count, struct random *random)
 {
@@ -228,6 +274,7 @@ int main(int argc, char **argv)
 	vm->translation_cache = &cache;
 	d = make_vcpu(vm);
 	check_moved(vm, d, count, &random);
+	check_again(d, count, &random);
 	attack(vm, d, count, &random);
 	printf("%u failed\n", failures);
 	return failures != 0;

@@ -99,8 +99,7 @@ static bool find_environment(struct dbt *d, const struct cache_header *header, u
 	return d->environment < header->environments;
 }
 
-/* Is each instruction of the block in the form that its faults here ask for? */
-static bool sites_match(const struct dbt *d, const struct cache_record *record, const struct cache_parts *parts, gpa_t gpa)
+bool cache_sites_match(const struct dbt *d, const struct cache_record *record, const struct cache_parts *parts, gpa_t gpa)
 {
 	if (!dbt_site_any(d, gpa))
 		return true;
@@ -227,7 +226,7 @@ static const struct cache_record *record_in(struct dbt *d, const struct cache_he
 
 /* --check tb-cache: is the record, placed here, what the translator makes of the code now? The ways out and what C keeps have other
  * numbers each time. */
-static struct tb *place_checked(struct dbt *d, const struct cache_record *record, uint64_t rip, gpa_t gpa, const uint8_t *page)
+static struct tb *place_checked(struct dbt *d, const struct cache_record *record, uint64_t rip, gpa_t gpa, const uint8_t *page, const char *from)
 {
 	struct cache_parts parts = cache_parts(record);
 	uint8_t new[TB_MAX_HOST], *old;
@@ -253,13 +252,23 @@ static struct tb *place_checked(struct dbt *d, const struct cache_record *record
 	for (unsigned i = 0; i < size; i++) {
 		if (size != record->body || new[i] != old[i]) {
 			log_error("dbt", "the translation of %llx from %s differs from a new one: %zu bytes instead of %u, the first at %u",
-				  (unsigned long long)rip, d->cpu.vm->translation_cache->path, size, record->body, i);
+				  (unsigned long long)rip, from, size, record->body, i);
 			vm_stop(d->cpu.vm, VM_STOP_HOST_ERROR, 0);
 			break;
 		}
 	}
 	d->stats.checked++;
 	return tb;
+}
+
+struct tb *cache_use(struct dbt *d, const struct cache_record *record, uint64_t rip, gpa_t gpa, const uint8_t *page, const char *from)
+{
+	const struct translation_cache *cache = d->cpu.vm->translation_cache;
+
+	/* A new one would not have the forms that faults have asked for earlier. */
+	if (unlikely(cache && cache->check && !record->sites))
+		return place_checked(d, record, rip, gpa, page, from);
+	return cache_place(d, record, rip, gpa, page + (rip & ~PAGE_MASK));
 }
 
 /* A block whose first `count` instructions are those at rip. */
@@ -286,10 +295,9 @@ static struct tb *load_hashed(struct dbt *d, const struct cache_header *header, 
 		if (!record)
 			break;
 		parts = cache_parts(record);
-		if (record->environment != environment || record->length > room || !sites_match(d, record, &parts, gpa))
+		if (record->environment != environment || record->length > room || !cache_sites_match(d, record, &parts, gpa))
 			continue;
-		/* A new one would not have the forms that faults have asked for earlier. */
-		tb = d->cpu.vm->translation_cache->check && !record->sites ? place_checked(d, record, rip, gpa, page) : cache_place(d, record, rip, gpa, code);
+		tb = cache_use(d, record, rip, gpa, page, d->cpu.vm->translation_cache->path);
 		if (tb)
 			return tb;
 	}
@@ -327,6 +335,21 @@ static void ring_put(struct translation_ring *ring, uint64_t at, const void *dat
 	memcpy(ring->data, (const uint8_t *)data + first, size - first);
 }
 
+int cache_sites_of(const struct dbt *d, gpa_t gpa, const struct tb_insn *insns, unsigned count, struct cache_site *sites)
+{
+	int found = 0;
+
+	for (unsigned i = 0; dbt_site_any(d, gpa) && i < count; i++) {
+		enum dbt_site kind = dbt_site_kind(d, gpa + insns[i].guest);
+
+		if (kind == SITE_ABSENT)
+			return -1; /* for a while only */
+		if (kind != SITE_PLAIN)
+			sites[found++] = (struct cache_site){.guest = insns[i].guest, .kind = (uint16_t)kind};
+	}
+	return found;
+}
+
 void dbt_cache_offer(struct dbt *d, const struct tb *tb, const uint8_t *page)
 {
 	struct cache_site sites[TB_MAX_INSNS];
@@ -340,18 +363,15 @@ void dbt_cache_offer(struct dbt *d, const struct tb *tb, const uint8_t *page)
 	};
 	struct translation_ring *ring;
 	uint64_t head;
+	int count;
 
 	if (!ring_wanted(d) || tb->second || (tb->key & 3) != X86_MODE_64)
 		return;
 	ring = d->cpu.vm->translation_cache->ring;
-	for (unsigned i = 0; dbt_site_any(d, tb->gpa) && i < tb->count; i++) {
-		enum dbt_site kind = dbt_site_kind(d, tb->gpa + tb->insns[i].guest);
-
-		if (kind == SITE_ABSENT)
-			return; /* for a while only */
-		if (kind != SITE_PLAIN)
-			sites[recipe.sites++] = (struct cache_site){.guest = tb->insns[i].guest, .kind = (uint16_t)kind};
-	}
+	count = cache_sites_of(d, tb->gpa, tb->insns, tb->count, sites);
+	if (count < 0)
+		return;
+	recipe.sites = (uint16_t)count;
 	recipe.size = (uint32_t)(sizeof(recipe) + recipe.seen + recipe.sites * sizeof(sites[0]) + 7) & ~7u;
 	lock_take(&d->shared->offering);
 	head = atomic_load_explicit(&ring->head, memory_order_relaxed);

@@ -133,10 +133,20 @@ bool cache_same_guest(const struct cache_record *record, const uint8_t *code, ui
 struct tb *dbt_cache_load(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page);
 /* A block from its record, which is sound, for the code at rip; NULL: that is other code, or it can't be used there. */
 struct tb *cache_place(struct dbt *d, const struct cache_record *record, uint64_t rip, gpa_t gpa, const uint8_t *code);
+/* The same, with --check tb-cache compared with a new translation. from: what the record comes from. */
+struct tb *cache_use(struct dbt *d, const struct cache_record *record, uint64_t rip, gpa_t gpa, const uint8_t *page, const char *from);
+/* The instructions of a block that are not plain: their number, at most count; -1: it is not to be kept. */
+int cache_sites_of(const struct dbt *d, gpa_t gpa, const struct tb_insn *insns, unsigned count, struct cache_site *sites);
+/* Is each instruction of the block in the form that its faults here ask for? */
+bool cache_sites_match(const struct dbt *d, const struct cache_record *record, const struct cache_parts *parts, gpa_t gpa);
 /* Tells the keeper of a block that had to be translated. */
 void dbt_cache_offer(struct dbt *d, const struct tb *tb, const uint8_t *page);
 
 /* ---- cache_record.c ---- */
+/* A record of the first `length` guest bytes, in zeroed memory that alloc() gives; NULL: it can't be kept, or there is no memory. tr: walked
+ * over, with notes, which are not full. */
+struct cache_record *cache_record_of(const struct tr *tr, unsigned length, const struct cache_site *sites, unsigned site_count,
+				     uint32_t environment, void *(*alloc)(void *ctx, size_t size), void *ctx);
 /* Translates what the recipe says and makes a record of it, to be freed; NULL: it can't be kept. d: of the keeper. */
 struct cache_record *cache_record_make(struct dbt *d, const struct cache_recipe *recipe, const uint8_t *bytes,
 				       const struct cache_site *sites, uint32_t environment);

@@ -94,8 +94,8 @@ static void *put(uint8_t **at, const void *data, size_t size)
 	return here;
 }
 
-static struct cache_record *make(const struct tr *tr, const struct cache_recipe *recipe, const struct cache_site *sites,
-				 uint32_t environment)
+struct cache_record *cache_record_of(const struct tr *tr, unsigned length, const struct cache_site *sites, unsigned site_count,
+				     uint32_t environment, void *(*alloc)(void *ctx, size_t size), void *ctx)
 {
 	const struct emit_notes *notes = tr->e.notes;
 	struct cache_field field;
@@ -103,24 +103,24 @@ static struct cache_record *make(const struct tr *tr, const struct cache_recipe 
 	struct cache_record head = {
 		.rip = tr->rip,
 		.environment = (uint16_t)environment,
-		.length = recipe->length,
+		.length = (uint16_t)length,
 		.count = (uint16_t)tr->count,
 		.body = (uint16_t)(tr->e.at - tr->start),
 		.relocs = (uint16_t)notes->count,
 		.exits = (uint8_t)tr->exit_count,
-		.sites = (uint8_t)recipe->sites,
+		.sites = (uint8_t)site_count,
 		.fixed = notes->fixed,
 	}, *record;
 	uint8_t *at;
 	size_t size;
 
 	/* The last may be of an instruction that was left to the next block. */
-	while (fields && !make_field(tr, &notes->fields[fields - 1], recipe->length, &field))
+	while (fields && !make_field(tr, &notes->fields[fields - 1], length, &field))
 		fields--;
 	head.fields = (uint8_t)fields;
 	size = cache_parts(&head).size;
 	head.size = (uint32_t)(size + 7) & ~7u;
-	record = calloc(1, head.size);
+	record = alloc(ctx, head.size);
 	if (!record)
 		return NULL;
 	at = (uint8_t *)record;
@@ -129,29 +129,33 @@ static struct cache_record *make(const struct tr *tr, const struct cache_recipe 
 		struct cache_reloc reloc;
 
 		if (!make_reloc(tr, &notes->note[i], &reloc))
-			goto fail;
+			return NULL;
 		put(&at, &reloc, sizeof(reloc));
 	}
 	for (unsigned i = 0; i < tr->exit_count; i++) {
 		struct cache_exit out;
 
 		if (!make_exit(tr, &tr->exits[i], &out))
-			goto fail;
+			return NULL;
 		put(&at, &out, sizeof(out));
 	}
 	for (unsigned i = 0; i < fields; i++) {
-		if (make_field(tr, &notes->fields[i], recipe->length, &field))
+		if (make_field(tr, &notes->fields[i], length, &field))
 			put(&at, &field, sizeof(field));
 	}
-	put(&at, sites, recipe->sites * sizeof(*sites));
+	put(&at, sites, site_count * sizeof(*sites));
 	put(&at, tr->insns, tr->count * sizeof(*tr->insns));
-	put(&at, tr->guest, recipe->length);
+	put(&at, tr->guest, length);
 	put(&at, tr->start, head.body);
 	record->check = cache_check(&record->check + 1, record->size - sizeof(record->check));
 	return record;
-fail:
-	free(record);
-	return NULL;
+}
+
+static void *from_heap(void *ctx, size_t size)
+{
+	void **last = ctx;
+
+	return *last = calloc(1, size);
 }
 
 struct cache_record *cache_record_make(struct dbt *d, const struct cache_recipe *recipe, const uint8_t *bytes,
@@ -161,6 +165,7 @@ struct cache_record *cache_record_make(struct dbt *d, const struct cache_recipe 
 	gpa_t gpa = somewhere | (recipe->rip & ~PAGE_MASK);
 	size_t meta = d->meta_used;
 	struct cache_record *record = NULL;
+	void *memory = NULL;
 	struct emit_notes notes;
 	uint8_t page[PAGE_SIZE];
 	struct tr tr;
@@ -169,13 +174,14 @@ struct cache_record *cache_record_make(struct dbt *d, const struct cache_recipe 
 	memcpy(page + (recipe->rip & ~PAGE_MASK), bytes, recipe->seen);
 	for (unsigned i = 0; i < recipe->sites; i++)
 		dbt_site_set(d, gpa + sites[i].guest, (enum dbt_site)sites[i].kind);
-	notes.count = notes.field_count = 0;
-	notes.fixed = notes.full = false;
+	emit_notes_begin(&notes);
 	tr_begin(&tr, d, recipe->rip, gpa, page);
 	tr.e.notes = &notes;
 	tr_walk(&tr, recipe->length);
 	if (!tr.e.overflow && !notes.full && tr.at - tr.rip == recipe->length)
-		record = make(&tr, recipe, sites, environment);
+		record = cache_record_of(&tr, recipe->length, sites, recipe->sites, environment, from_heap, &memory);
+	if (!record)
+		free(memory);
 	for (unsigned i = 0; i < recipe->sites; i++)
 		dbt_site_set(d, gpa + sites[i].guest, SITE_PLAIN);
 	d->meta_used = meta;

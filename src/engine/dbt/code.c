@@ -299,9 +299,23 @@ static struct tb *tb_at(const struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t k
 	return tb;
 }
 
+/* Most of the time there is none, and the answer should not cost a miss of the host's cache. */
+#define FILTER_BITS 20
+#define FILTER_SIZE ((size_t)1 << (FILTER_BITS - 3))
+
+static unsigned tb_filter_bit(uint64_t rip, gpa_t gpa, uint32_t key)
+{
+	return (unsigned)(((rip ^ gpa << 20) * 0x9e3779b97f4a7c15ull + key) >> (64 - FILTER_BITS));
+}
+
+static bool filter_has(const struct dbt *d, unsigned bit)
+{
+	return d->tb_filter[bit / 64] >> bit % 64 & 1;
+}
+
 bool dbt_tb_exists(const struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key)
 {
-	return tb_at(d, rip, gpa, key) != NULL;
+	return filter_has(d, tb_filter_bit(rip, gpa, key)) && tb_at(d, rip, gpa, key) != NULL;
 }
 
 static void tb_unhash(struct dbt *d, struct tb *tb)
@@ -321,6 +335,7 @@ static bool tb_insert(struct dbt *d, struct tb *tb)
 
 	if (!page || d->tb_count == d->tb_max)
 		return false;
+	d->tb_filter[tb_filter_bit(tb->rip, tb->gpa, tb->key) / 64] |= 1ull << tb_filter_bit(tb->rip, tb->gpa, tb->key) % 64;
 	tb->hash_next = d->tb_hash[hash];
 	d->tb_hash[hash] = tb;
 	tb->page_next = page->tbs;
@@ -402,11 +417,13 @@ static void tell_stubs(struct dbt *d)
 
 static bool pair_in_force(struct dbt *d, gva_t page, gpa_t *gpa);
 
-/* From the file of an earlier run, or new. */
+/* From the file of an earlier run, from another address, or new. */
 static struct tb *translation_of(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa, const uint8_t *second)
 {
 	struct tb *tb = second || dbt_narrow(d) ? NULL : dbt_cache_load(d, rip, gpa, page);
 
+	if (!tb && !second && !dbt_narrow(d))
+		tb = dbt_moved_get(d, rip, gpa, page);
 	if (tb)
 		return tb;
 	tb = dbt_translate(d, rip, gpa, page, second_gpa, second);
@@ -860,6 +877,7 @@ void dbt_code_flush(struct dbt *d)
 			targets_clear(d, &of_contexts(d, kind)[i], kind);
 	}
 	clear(d->tb_hash, DBT_TB_HASH * sizeof(*d->tb_hash));
+	clear(d->tb_filter, FILTER_SIZE);
 	clear(d->page_hash, DBT_PAGE_HASH * sizeof(*d->page_hash));
 	d->tb_count = d->link_count = 0;
 	d->meta_used = 0;
@@ -967,6 +985,9 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 	d->tb_max = TB_MAX;
 	d->tb_order = reserve(TB_MAX * sizeof(*d->tb_order));
 	d->tb_hash = reserve(DBT_TB_HASH * sizeof(*d->tb_hash));
+	d->tb_filter = reserve(FILTER_SIZE);
+	d->moved = reserve(dbt_moved_size());
+	d->moved_arena = reserve(dbt_moved_arena_size());
 	d->page_hash = reserve(DBT_PAGE_HASH * sizeof(*d->page_hash));
 	d->sites = reserve(dbt_sites_size());
 	d->links = reserve(DBT_LINKS_MAX * sizeof(*d->links));
@@ -984,7 +1005,7 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 	d->targets = calloc(DBT_CONTEXTS_MAX, sizeof(*d->targets));
 	d->targets32 = calloc(DBT_CONTEXTS_MAX, sizeof(*d->targets32));
 	d->kernel_own = calloc(DBT_CONTEXTS_MAX, sizeof(*d->kernel_own));
-	if (!d->meta || !d->tb_order || !d->tb_hash || !d->page_hash || !d->sites || !d->links || d->side_stack == MAP_FAILED ||
+	if (!d->meta || !d->tb_order || !d->tb_hash || !d->tb_filter || !d->moved || !d->moved_arena || !d->page_hash || !d->sites || !d->links || d->side_stack == MAP_FAILED ||
 	    !d->targets || !d->targets32 || !d->kernel_own)
 		return -ENOMEM;
 	/* Guard, user code's, guard, supervisor code's, guard. */
@@ -1021,6 +1042,9 @@ void dbt_code_destroy(struct dbt *d)
 	unmap(d->meta, META_SIZE);
 	unmap(d->tb_order, TB_MAX * sizeof(*d->tb_order));
 	unmap(d->tb_hash, DBT_TB_HASH * sizeof(*d->tb_hash));
+	unmap(d->tb_filter, FILTER_SIZE);
+	unmap(d->moved, dbt_moved_size());
+	unmap(d->moved_arena, dbt_moved_arena_size());
 	unmap(d->page_hash, DBT_PAGE_HASH * sizeof(*d->page_hash));
 	unmap(d->sites, dbt_sites_size());
 	unmap(d->links, DBT_LINKS_MAX * sizeof(*d->links));

@@ -181,6 +181,7 @@ struct dbt_vm {
 
 struct dbt_stats {
 	uint64_t translations, translated_insns, invalidated, resumed, cache_flushes;
+	uint64_t moved;  /* blocks that were translated for another address before */
 	uint64_t loaded; /* blocks from the translation cache's file */
 	uint64_t guest_bytes, host_bytes; /* of translations */
 	uint64_t exits[DBT_EXIT_COUNT];
@@ -268,6 +269,10 @@ struct dbt {
 	uint64_t code_pages[1024];      /* hashed set of linear pages that slots and jump caches lead to */
 	uint8_t *side_stack;
 	struct dbt_site_entry *sites;
+	struct dbt_moved *moved; /* moved.c */
+	uint8_t *moved_arena;
+	size_t moved_used;
+	uint64_t *tb_filter; /* hashed set of where blocks begin, and some that are no more */
 
 	/* addresses of stubs */
 	uint8_t *enter, *enter_window, *enter_window_end;
@@ -375,6 +380,18 @@ void dbt_stubs_emit(struct dbt *d, struct emitter *e);
 /* second: the next page (gpa in second_gpa), when the instruction at rip goes on there; or NULL. */
 struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa,
 			 const uint8_t *second);
+
+/* -- moved.c -- */
+struct tr;
+size_t dbt_moved_size(void);
+size_t dbt_moved_arena_size(void);
+/* Assumptions have changed. */
+void dbt_moved_clear(struct dbt *d);
+/* The block at rip from a record of it at another address; NULL: there is none. */
+struct tb *dbt_moved_get(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page);
+/* It is about to be translated: is it for the second time, for another address, and should be kept? */
+bool dbt_moved_again(struct dbt *d, uint64_t rip, gpa_t gpa);
+void dbt_moved_keep(struct dbt *d, const struct tr *tr);
 
 /* -- lower_system.c -- */
 /* What all translations take for granted of the control registers; another value makes them wrong. */

@@ -47,6 +47,12 @@ struct emit_notes {
 	bool full;
 };
 
+static inline void emit_notes_begin(struct emit_notes *notes)
+{
+	notes->count = notes->field_count = 0;
+	notes->fixed = notes->full = false;
+}
+
 /* A memory operand as encoded: base and index may be HOST_NONE; gs: an offset from the GS base (no registers). */
 struct host_mem {
 	uint8_t base, index, scale; /* scale 1, 2, 4, 8; 0 counts as 1 */

@@ -141,6 +141,7 @@ static void see_assumptions(struct dbt *d)
 	if (!memcmp(&d->assumptions, &now, sizeof(now)))
 		return;
 	dbt_code_flush(d);
+	dbt_moved_clear(d);
 	d->assumptions = now;
 	d->environment_known = false;
 }

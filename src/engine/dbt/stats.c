@@ -105,6 +105,7 @@ void dbt_report(struct vcpu *vcpu, struct stats_sink *sink)
 		{"translated guest bytes", stats->guest_bytes},
 		{"translated host bytes", stats->host_bytes},
 		{"blocks from the file of an earlier run", stats->loaded},
+		{"blocks from another address", stats->moved},
 		{"blocks invalidated", stats->invalidated},
 		{"blocks resumed", stats->resumed},
 		{"cache flushes", stats->cache_flushes},

@@ -177,7 +177,7 @@ static void one_instruction(struct tr *tr)
 	uint8_t u_base = tr->u_base;
 	int32_t u_disp = tr->u_disp;
 	unsigned exits = tr->exit_count, notes = before.notes ? before.notes->count : 0;
-	enum dbt_site site = dbt_site_kind(tr->d, (tr->gpa & PAGE_MASK) | (tr->at & ~PAGE_MASK));
+	enum dbt_site site = tr->sites ? dbt_site_kind(tr->d, (tr->gpa & PAGE_MASK) | (tr->at & ~PAGE_MASK)) : SITE_PLAIN;
 	bool helped;
 
 	tr->failed = false;
@@ -330,6 +330,7 @@ void tr_begin(struct tr *tr, struct dbt *d, uint64_t rip, gpa_t gpa, const uint8
 	tr->gpa = gpa;
 	tr->page = page;
 	tr->second = NULL;
+	tr->sites = dbt_site_any(d, gpa);
 	tr->kind = dbt_kind_now(d);
 	tr->user = tr->kind != DBT_KERNEL;
 	tr->narrow = tr->kind == DBT_USER32;
@@ -408,12 +409,20 @@ struct tb *tr_finish(struct tr *tr)
 struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa,
 			 const uint8_t *second)
 {
-	struct tr tr; /* large: only what is read first is set */
+	bool keep = !second && !dbt_narrow(d) && dbt_moved_again(d, rip, gpa);
+	struct emit_notes notes; /* large, as tr is: only what is read first is set */
+	struct tr tr;
 	struct tb *tb;
 
 	tr_begin(&tr, d, rip, gpa, page);
 	tr.second = second;
+	if (keep) {
+		emit_notes_begin(&notes);
+		tr.e.notes = &notes;
+	}
 	tr_walk(&tr, TR_NO_LIMIT);
+	if (keep && !tr.e.overflow)
+		dbt_moved_keep(d, &tr);
 	tb = tr_finish(&tr);
 	if (!tb)
 		return NULL;

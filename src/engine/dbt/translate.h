@@ -36,6 +36,7 @@ struct tr {
 	gpa_t gpa;
 	const uint8_t *page;  /* host address of the guest page */
 	const uint8_t *second; /* of the next one, when the block is one instruction that goes on there */
+	bool sites;           /* some instructions of the page are not plain */
 	enum dbt_kind kind;
 	bool user;
 	bool narrow;          /* 32-bit code */
