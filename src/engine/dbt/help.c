@@ -12,6 +12,7 @@ bool dbt_helped(const struct x86_insn *insn)
 	switch (insn->op) {
 	/* to and from devices, across pages, or AH to BH with memory */
 	case X86_MOV: case X86_MOVZX: case X86_XOR: case X86_OR: case X86_AND: case X86_ADD: case X86_CMP: case X86_TEST:
+	case X86_CMPS: case X86_SCAS: case X86_MOVS: case X86_STOS: case X86_LODS: /* forms that are not lowered */
 	case X86_IRET: case X86_CALL_FAR: case X86_JMP_FAR: case X86_RET_FAR: case X86_SYSENTER: case X86_SYSEXIT: case X86_INT: case X86_INTO:
 	case X86_MOV_CR: case X86_CLTS: case X86_LMSW: case X86_MOV_DR:
 	case X86_MOV_SEG: case X86_WRFSBASE: case X86_WRGSBASE: case X86_RDPID:
