@@ -194,7 +194,7 @@ static void one_instruction(struct tr *tr)
 			tr_copy(tr);
 			if (!tr->failed)
 				return;
-		} else if (tr_lower(tr) && !tr->failed) {
+		} else if (tr_how(tr->insn.op) != TR_INTERPRET && tr_lower(tr) && !tr->failed) {
 			return;
 		}
 	}

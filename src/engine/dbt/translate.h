@@ -185,7 +185,16 @@ bool tr_help(struct tr *tr);
 /* Keeps the instruction at hand for dbt_help(); ~0: no room. */
 uint32_t tr_help_new(struct tr *tr);
 
-/* Is the instruction one that may be copied? */
+/* ---- how.c ---- */
+enum tr_how {
+	TR_INTERPRET,
+	TR_HELP,
+	TR_LOWER,
+	TR_COPY,
+};
+/* What becomes of an operation, as how.def says. */
+enum tr_how tr_how(unsigned op);
+/* May the instruction be copied, operands and all? */
 bool tr_copyable(const struct x86_insn *insn);
 
 bool dbt_host_avx(void);
