@@ -9,12 +9,11 @@
 #include "backend/char_kinds.h"
 #include "backend/char_stream.h"
 #include "base/fmt.h"
+#include "host/linux/socket.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 struct char_unix {
@@ -80,42 +79,6 @@ static void unix_destroy(struct char_stream *stream)
 
 static const struct char_stream_ops unix_ops = {.hangup = unix_hangup, .destroy = unix_destroy};
 
-/* Removes a socket that a dead process has left at this address; touches nothing else. */
-static void remove_stale(const struct sockaddr_un *address)
-{
-	struct stat st;
-	int fd;
-
-	if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return;
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 && errno == ECONNREFUSED)
-		unlink(address->sun_path);
-	close(fd);
-}
-
-/* A listening descriptor or -errno. */
-static int listen_at(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, r;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
-	remove_stale(&address);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 4) == 0)
-		return fd;
-	r = -errno;
-	close(fd);
-	return r;
-}
-
 int char_unix_open(struct char_host *host, const char *path, const char *id, struct char_backend **out, char *why,
 		   size_t why_size)
 {
@@ -126,7 +89,7 @@ int char_unix_open(struct char_host *host, const char *path, const char *id, str
 		return -ENOMEM;
 	char_stream_init(&sock->stream, host, id, &unix_ops);
 	sock->client = -1;
-	fd = listen_at(path);
+	fd = socket_listen_unix(path);
 	watch_init(&sock->listener, fd < 0 ? -1 : fd, on_client, sock);
 	r = fd < 0 ? fd : loop_watch(host->loop, &sock->listener, EPOLLIN);
 	if (r < 0) {

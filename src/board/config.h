@@ -53,6 +53,8 @@ struct vm_config {
 	bool check;             /* compare translated code with the interpreter */
 	const char *profile;    /* file for where the time went, "-": stderr, NULL: not wanted */
 	const char *tb_cache;   /* directory for translations that outlive the VM, "none", NULL: the default one */
+	const char *gdb;        /* "unix=P", "tcp=[HOST:]PORT", or NULL */
+	bool paused;            /* the guest does not start by itself */
 	bool perf_map;          /* /tmp/perf-PID.map */
 	uint32_t trace;         /* enum trace_topic bits */
 	const char *const *command; /* what follows `--`: NULL-terminated argv for the guest's agent, or NULL */

@@ -4,6 +4,7 @@
 #include "arch/x86_64/cpu_model.h"
 #include "board/board.h"
 #include "core/trace.h"
+#include "host/linux/socket.h"
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -232,6 +233,16 @@ static int read_place(struct reader *reader, const char *key, json_t *value, cha
 	return r ? r : check_char_config(key, *where, reader->why, reader->why_size);
 }
 
+static int read_gdb(struct reader *reader, const char *key, json_t *value)
+{
+	const char **where = &reader->options->config.gdb;
+	int r = read_text(reader, key, value, where);
+
+	if (!r && !socket_address_valid(*where))
+		return refuse(reader, "\"gdb\" must be \"unix=PATH\" or \"tcp=[HOST:]PORT\"");
+	return r;
+}
+
 static int read_key(struct reader *reader, const char *key, json_t *value)
 {
 	struct vm_config *config = &reader->options->config;
@@ -249,6 +260,7 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 		     {"perf_map", &config->perf_map},
 		     {"check", &config->check},
 		     {"check_tb_cache", &config->check_tb_cache},
+		     {"paused", &config->paused},
 		     {"no_sandbox", &config->no_sandbox}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
@@ -273,6 +285,8 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 		return read_list(reader, key, value, read_trace);
 	if (!strcmp(key, "command"))
 		return read_command(reader, value);
+	if (!strcmp(key, "gdb"))
+		return read_gdb(reader, key, value);
 	if (!strcmp(key, "serial"))
 		return read_place(reader, key, value, &config->serial);
 	if (!strcmp(key, "console"))
@@ -403,6 +417,8 @@ void config_json_print(const struct run_options *options, FILE *out)
 	json_object_set_new(root, "perf_map", json_boolean(config->perf_map));
 	json_object_set_new(root, "check", json_boolean(config->check));
 	json_object_set_new(root, "check_tb_cache", json_boolean(config->check_tb_cache));
+	json_object_set_new(root, "gdb", text_or_null(config->gdb));
+	json_object_set_new(root, "paused", json_boolean(config->paused));
 	json_object_set_new(root, "no_sandbox", json_boolean(config->no_sandbox));
 	json_object_set_new(root, "trace", print_trace(config->trace));
 	json_object_set_new(root, "command", print_command(config->command));

@@ -5,6 +5,7 @@
 #include "board/board.h"
 #include "cli/config_json.h"
 #include "core/trace.h"
+#include "host/linux/socket.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -355,6 +356,14 @@ static int apply_check(struct run_options *options, const char *text, char *why,
 	return 0;
 }
 
+static int apply_gdb(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (!socket_address_valid(text))
+		return refuse(why, why_size, "--gdb %s is not understood; write unix=PATH or tcp=[HOST:]PORT", text);
+	return copy_text(options, &options->config.gdb, text);
+}
+
+APPLY_FLAG(paused, config.paused)
 APPLY_FLAG(no_reboot, config.no_reboot)
 APPLY_FLAG(test_devices, config.test_devices)
 APPLY_FLAG(stats, config.stats)
@@ -387,6 +396,8 @@ static const struct option option_table[] = {
 	{"perf-map", NULL, "name translated code for perf, in /tmp/perf-PID.map", apply_perf_map},
 	{"profile", "FILE", "where the guest's time went: blocks, pages, faults (-: to stderr)", apply_profile},
 	{"check", "interp|tb-cache", "compare each translated block with the interpreter (slow), those of earlier runs with new ones", apply_check},
+	{"gdb", "unix=P|tcp=[HOST:]PORT", "where gdb finds the machine (`target remote`)", apply_gdb},
+	{"paused", NULL, "do not start the guest: gdb's continue does", apply_paused},
 	{"config", "FILE", "read the machine from JSON; later options add to it", apply_config},
 	{"print-config", NULL, "print the machine as JSON and end", apply_print_config},
 	{"dry-run", NULL, "check everything, start nothing", apply_dry_run},
@@ -537,6 +548,8 @@ int run_options_check(struct run_options *options, char *why, size_t why_size)
 	if (config->command && !config->initrd)
 		return refuse(why, why_size,
 			      "a command needs an initrd whose init runs it: give --initrd FILE (./run builds one)");
+	if (config->gdb && config->check)
+		return refuse(why, why_size, "--check interp can't be debugged; leave out --gdb");
 	if (config->serial && config->console && !strcmp(config->serial, "stdio") && !strcmp(config->console, "stdio"))
 		return refuse(why, why_size, "--serial and --console can't both be stdio; give one of them another place");
 	return 0;

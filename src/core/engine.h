@@ -15,6 +15,7 @@ struct vm_exit;
 struct doorbell;
 struct stats_sink;
 struct profile_sink;
+struct debug_point;
 union arch_state; /* arch/state.h */
 
 struct engine_ops {
@@ -77,6 +78,11 @@ struct engine_ops {
 	void (*measure)(struct vcpu *vcpu, bool on);
 	/* Optional: how translations are kept from one run to the next (core/translation.h). */
 	const struct translation_keeper *keeper;
+	/* Optional: the points of vm->debug, and whether this vcpu is to step, have changed. Own thread, outside of run(). Without the
+	 * hook there is no debugging. Of a run() that steps: one instruction, or the delivery of an exception that it raises. */
+	int (*debug)(struct vcpu *vcpu);
+	/* Optional: can it have all these points at the same time? -ENOSPC, -EINVAL. I/O thread. */
+	int (*debug_check)(const struct debug_point *points, unsigned count);
 	/* Optional: where the time went, if vm->profile asks (core/profile.h). Own thread, before vcpu_destroy. */
 	void (*profile)(struct vcpu *vcpu, struct profile_sink *sink);
 };

@@ -131,7 +131,8 @@ static int handle_shutdown(struct vcpu *vcpu, struct vm_exit *exit)
 
 static int handle_debug(struct vcpu *vcpu, struct vm_exit *exit)
 {
-	log_info("vcpu", "cpu%u: %s", vcpu->index, reason_of(exit));
+	if (vcpu->vm->debug)
+		debug_hit(vcpu, &exit->debug);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #define CORE_EXIT_H
 
 #include "base/types.h"
+#include "core/debug.h"
 
 struct vcpu;
 
@@ -52,7 +53,8 @@ struct vm_exit {
 			uint64_t result; /* out */
 			bool long_mode;
 		} hypercall;
-		const char *reason; /* FAIL, SHUTDOWN, DEBUG: a sentence, static or owned by the engine */
+		struct debug_event debug;
+		const char *reason; /* FAIL, SHUTDOWN: a sentence, static or owned by the engine */
 	};
 };
 

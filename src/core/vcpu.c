@@ -9,6 +9,7 @@
 #include "core/vcpu.h"
 #include "arch/state.h"
 #include "base/errno.h"
+#include "core/debug.h"
 #include "core/platform.h"
 #include "core/reset.h"
 #include "core/vm.h"
@@ -54,8 +55,10 @@ void vcpu_power_on(struct vcpu *vcpu, const union arch_state *state)
 {
 	/* Here, where nobody executes, and not when the vcpu takes the state: by then another one may have
 	 * sent it a start-up IPI. */
-	atomic_fetch_and(&vcpu->request, VCPU_REQ_STOP | VCPU_REQ_PAUSE | VCPU_REQ_HELD);
+	atomic_fetch_and(&vcpu->request, VCPU_REQ_STOP | VCPU_REQ_PAUSE | VCPU_REQ_HELD | VCPU_REQ_DEBUG);
 	*vcpu->power_on_state = *state;
+	if (vcpu->vm->debug)
+		debug_forget_state(vcpu);
 	atomic_store(&vcpu->power_on, true);
 }
 
@@ -98,27 +101,6 @@ static void sleep_until(struct vcpu *vcpu, uint32_t wakes)
 		sleep_while(vcpu, seen);
 }
 
-#define PARKS (VCPU_REQ_PAUSE | VCPU_REQ_RESET | VCPU_REQ_HELD)
-
-/* Out of the engine for PAUSE or RESET, until neither is set or the VM stops. */
-static void park(struct vcpu *vcpu)
-{
-	uint32_t seen;
-
-	atomic_store(&vcpu->parked, 1);
-	platform_wake(&vcpu->parked, true);
-	for (;;) {
-		seen = atomic_load(&vcpu->request);
-		if ((seen & VCPU_REQ_STOP) || !(seen & PARKS))
-			break;
-		if ((seen & VCPU_REQ_RESET) && !(seen & VCPU_REQ_HELD))
-			vm_reset_arrive(vcpu);
-		else
-			sleep_while(vcpu, seen);
-	}
-	atomic_store(&vcpu->parked, 0);
-}
-
 static int replace_state(struct vcpu *vcpu, struct vm_exit *exit, const union arch_state *state)
 {
 	int r;
@@ -140,6 +122,64 @@ static int take_power_on_state(struct vcpu *vcpu, struct vm_exit *exit)
 	if (engine->vcpu_reset && (r = engine->vcpu_reset(vcpu)) < 0)
 		return r;
 	return replace_state(vcpu, exit, vcpu->power_on_state);
+}
+
+#define PARKS (VCPU_REQ_PAUSE | VCPU_REQ_RESET | VCPU_REQ_HELD | VCPU_REQ_DEBUG)
+
+/* What a debugger wrote becomes the state. */
+static int take_debugged(struct vcpu *vcpu, struct vm_exit *exit)
+{
+	return debug_take_changed(vcpu) ? replace_state(vcpu, exit, debug_shown_state(vcpu)) : 0;
+}
+
+/* To a debugger: what the next instruction would find. */
+static int show_state(struct vcpu *vcpu, struct vm_exit *exit)
+{
+	int r = take_debugged(vcpu, exit);
+
+	if (r == 0 && atomic_load(&vcpu->power_on))
+		r = take_power_on_state(vcpu, exit);
+	if (r == 0)
+		r = vcpu->vm->engine->get_state(vcpu, debug_shown_state(vcpu));
+	debug_show(vcpu);
+	return r;
+}
+
+static int sleep_parked(struct vcpu *vcpu, struct vm_exit *exit)
+{
+	uint32_t seen;
+	int r = 0;
+
+	while (r == 0) {
+		seen = atomic_load(&vcpu->request);
+		if ((seen & VCPU_REQ_STOP) || !(seen & PARKS))
+			break;
+		if ((seen & VCPU_REQ_RESET) && !(seen & VCPU_REQ_HELD))
+			vm_reset_arrive(vcpu);
+		else if ((seen & VCPU_REQ_DEBUG) && debug_wants_state(vcpu))
+			r = show_state(vcpu, exit);
+		else
+			sleep_while(vcpu, seen);
+	}
+	return r;
+}
+
+/* Out of the engine for PAUSE, RESET or a debugger, until none is set or the VM stops. */
+static int park(struct vcpu *vcpu, struct vm_exit *exit)
+{
+	const struct engine_ops *engine = vcpu->vm->engine;
+	int r;
+
+	atomic_store(&vcpu->parked, 1);
+	platform_wake(&vcpu->parked, true);
+	r = sleep_parked(vcpu, exit);
+	atomic_store(&vcpu->parked, 0);
+	if (r == 0 && vcpu->vm->debug) {
+		r = take_debugged(vcpu, exit);
+		if (r == 0 && engine->debug)
+			r = engine->debug(vcpu);
+	}
+	return r;
 }
 
 static int take_init(struct vcpu *vcpu, struct vm_exit *exit)
@@ -176,10 +216,8 @@ static int serve_requests(struct vcpu *vcpu, struct vm_exit *exit)
 	uint32_t request = atomic_load(&vcpu->request);
 	int r = 0;
 
-	if (request & PARKS) {
-		park(vcpu);
-		return 0; /* look again: it may be STOP */
-	}
+	if (request & PARKS)
+		return park(vcpu, exit); /* look again then: it may be STOP */
 	if (atomic_load(&vcpu->power_on))
 		r = take_power_on_state(vcpu, exit);
 	/* INIT before SIPI: that is the order in which they are sent when both are there. */
@@ -202,12 +240,25 @@ static void wait_until_runnable(struct vcpu *vcpu)
 	}
 }
 
+/* Results wait for the rest of their instruction. */
+static bool is_unfinished(const struct vm_exit *exit)
+{
+	return exit->kind == VM_EXIT_IO || exit->kind == VM_EXIT_MMIO || exit->kind == VM_EXIT_MSR ||
+	       exit->kind == VM_EXIT_HYPERCALL;
+}
+
+/* Whoever holds the vcpu, or sees or replaces its state, finds it between two instructions. */
+static bool must_serve(const struct vcpu *vcpu, const struct vm_exit *exit)
+{
+	return ((atomic_load(&vcpu->request) & VCPU_REQ_LOOP) || atomic_load(&vcpu->power_on)) && !is_unfinished(exit);
+}
+
 static int enter_engine(struct vcpu *vcpu, struct vm_exit *exit)
 {
 	int r = 0;
 
 	atomic_store(&vcpu->in_engine, true);
-	if (!(atomic_load(&vcpu->request) & VCPU_REQ_LOOP)) {
+	if (!must_serve(vcpu, exit)) {
 		if (unlikely(vcpu->stats.first_instruction_ns == 0))
 			vcpu->stats.first_instruction_ns = platform_clock_ns();
 		r = vcpu->vm->engine->run(vcpu, exit);
@@ -224,11 +275,9 @@ static int run_until_stopped(struct vcpu *vcpu)
 	int r = 0;
 
 	while (r == 0) {
-		uint32_t request = atomic_load(&vcpu->request);
-
-		if (request & VCPU_REQ_STOP)
+		if (atomic_load(&vcpu->request) & VCPU_REQ_STOP)
 			return 0;
-		if ((request & VCPU_REQ_LOOP) || atomic_load(&vcpu->power_on))
+		if (must_serve(vcpu, &exit))
 			r = serve_requests(vcpu, &exit);
 		else if (vcpu->run_state != VCPU_RUNNABLE)
 			wait_until_runnable(vcpu);
@@ -250,5 +299,7 @@ int vcpu_loop(struct vcpu *vcpu)
 	}
 	atomic_store(&vcpu->parked, 1);
 	platform_wake(&vcpu->parked, true);
+	if (vm->debug)
+		debug_show(vcpu); /* nobody waits for it any more */
 	return r;
 }

@@ -24,6 +24,7 @@ enum vcpu_request {
 	VCPU_REQ_RESET = 1u << 7, /* machine reset: park until it has finished (vm.h) */
 	VCPU_REQ_TIMER = 1u << 8, /* engine-private: re-read the deadline */
 	VCPU_REQ_HELD = 1u << 9,  /* private to core/reset.c: parked, the machine reset is being done */
+	VCPU_REQ_DEBUG = 1u << 10, /* private to core/debug.c: parked, the debugger has it */
 };
 
 /* Bits that end run(): the loop handles them. The engine takes the others itself, with
@@ -31,7 +32,7 @@ enum vcpu_request {
  * halted vcpu from sleeping. */
 #define VCPU_REQ_LOOP                                                                              \
 	(VCPU_REQ_STOP | VCPU_REQ_PAUSE | VCPU_REQ_INIT | VCPU_REQ_SIPI | VCPU_REQ_RESET |         \
-	 VCPU_REQ_HELD)
+	 VCPU_REQ_HELD | VCPU_REQ_DEBUG)
 
 enum vcpu_run_state { VCPU_RUNNABLE, VCPU_HALTED, VCPU_WAIT_SIPI };
 
@@ -75,7 +76,7 @@ void vcpus_destroy(struct vm *vm);
 /* Hands the vcpu the state that it starts with. For boards, before the threads start and in a machine
  * reset: the vcpu's own thread gives it to the engine before its next instruction, so that no engine
  * call is made from a foreign thread. Copies *state; forgets what was requested of the vcpu before, but
- * for STOP and PAUSE. */
+ * for STOP, PAUSE and a debugger's stop. */
 void vcpu_power_on(struct vcpu *vcpu, const union arch_state *state);
 
 /* Sets bits, wakes the vcpu if it sleeps, kicks it if it is in its engine. Any thread. */

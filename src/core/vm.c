@@ -81,6 +81,11 @@ void vm_resume(struct vm *vm)
 	}
 }
 
+bool vm_paused(const struct vm *vm)
+{
+	return atomic_load(&vm->vcpus[0]->request) & VCPU_REQ_PAUSE;
+}
+
 int msr_handler_register(struct vm *vm, const struct msr_handler *handler)
 {
 	unsigned at = vm->msr_handler_count;

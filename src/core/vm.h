@@ -55,6 +55,7 @@ struct x86_cpuid_table;
 struct stats_sink;
 struct profile_sink;
 struct translation_log;
+struct debug;
 
 struct vm {
 	const struct vm_config *config; /* owned by the caller of vm_create, outlives the vm */
@@ -93,6 +94,7 @@ struct vm {
 	struct translation_cache *translation_cache; /* or NULL; fixed before vcpu_init */
 	bool check;                         /* the engine compares what it does with the interpreter; fixed before vcpu_init */
 	struct stats_sink *stats;           /* who wants figures (core/stats.h), or NULL; fixed before vcpu_init */
+	struct debug *debug;            /* for a debugger (core/debug.h), or NULL; fixed before vcpu_init */
 	struct profile_sink *profile;       /* who wants to know where time goes (core/profile.h), or NULL; fixed before vcpu_init */
 	_Atomic uint64_t first_serial_ns;   /* platform clock at the first byte out of a serial port */
 };
@@ -123,6 +125,7 @@ int msr_handler_register(struct vm *vm, const struct msr_handler *handler) must_
  * caller holds no lock and is not a vcpu. */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
+bool vm_paused(const struct vm *vm);
 
 /* Asks every vcpu and the host's loop to stop; the first reason wins. Any thread, also a device's
  * write with its lock held. VM_STOP_RESET becomes a machine reset unless --no-reboot. */

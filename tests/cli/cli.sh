@@ -88,6 +88,12 @@ refused 2 '--engine warp is unknown' run --engine warp
 refused 2 'write tb or tb=FILE' run --dump blocks
 refused 2 'write tb or tb=FILE' run --dump tb=
 refused 2 '--rng maybe' run --rng maybe
+refused 2 '--gdb 1234 is not understood' run --gdb 1234
+refused 2 '--gdb tcp= is not' run --gdb tcp=
+refused 2 '--gdb tcp=:1 is not' run --gdb tcp=:1
+refused 2 '--gdb tcp=65536 is not' run --gdb tcp=65536
+refused 2 '--gdb tcp=0 is not' run --gdb tcp=0
+refused 2 '--gdb unix= is not' run --gdb unix=
 refused 2 '--serial tape is unknown' run --serial tape
 refused 2 '--serial file= is unknown' run --serial file=
 refused 2 '--console tape is unknown' run --console tape
@@ -101,6 +107,7 @@ refused 2 'hostfwd=tcp:0:2 is not understood' run --net user,hostfwd=tcp:0:2
 refused 2 'hostfwd=tcp:1:65536 is not' run --net user,hostfwd=tcp:1:65536
 refused 2 "'weather' is unknown" run --trace exits,weather
 refused 2 "can't both be stdio" run --kernel k --serial stdio --console stdio
+refused 2 "can't be debugged" run --kernel k --gdb tcp=1 --check interp
 refused 2 'a command needs an initrd' run --kernel k -- ls
 refused 2 "does not know '--yaml'" engines --yaml
 refused 2 "takes no 'x'" version x
@@ -118,17 +125,18 @@ refused 1 "disk $work/nowhere can't be opened" run --kernel "$kernel" --disk "$w
 refused 1 'change --memory' run --kernel "$kernel" --memory 1M --dry-run
 refused 1 'does not fit' run --kernel "$kernel" --memory 2M --initrd "$ruse" --dry-run
 accepted 0 run --kernel "$kernel" --dry-run
+refused 1 "cannot listen at '$work/nowhere/gdb'" run --kernel "$kernel" --gdb "unix=$work/nowhere/gdb"
 
 # ---- JSON ----
 
 accepted 0 run --print-config --kernel k --initrd i --append 'a "b" c' --cpus 3 --memory 1G --disk 'd,ro,serial=s' \
 	--disk e --net user,hostfwd=tcp:1:2,hostfwd=tcp:3:4 --rng off --serial none --console pty --no-reboot \
-	--cpu v2,+aes,-pcid --test-devices --stats --no-sandbox --trace io,exits --dump tb=t --perf-map --profile p --check interp --engine interp -- sh -c "echo 'x'"
+	--gdb tcp=[::1]:1234 --paused --cpu v2,+aes,-pcid --test-devices --stats --no-sandbox --trace io,exits --dump tb=t --perf-map --profile p --check interp --engine interp -- sh -c "echo 'x'"
 cp "$work/out" "$work/config.json"
 accepted 0 run --config "$work/config.json" --print-config
 cmp "$work/config.json" "$work/out" || complain 'the JSON changes when it is read and printed'
 for text in '"kernel": "k"' '"append": "a \"b\" c"' '"cpu": "v2,+aes,-pcid"' '"cpus": 3' '"memory": "1024M"' '"serial": "s"' '"host": 3' \
-	'"rng": false' '"console": "pty"' '"no_sandbox": true' '"dump_tb": "t"' '"perf_map": true' '"profile": "p"' '"check": true' '"exits"' "\"echo 'x'\""; do
+	'"rng": false' '"console": "pty"' '"no_sandbox": true' '"dump_tb": "t"' '"perf_map": true' '"profile": "p"' '"check": true' '"gdb": "tcp=[::1]:1234"' '"paused": true' '"exits"' "\"echo 'x'\""; do
 	grep -qF -- "$text" "$work/config.json" || complain "$text is not in the JSON"
 done
 bad_json() {
@@ -152,6 +160,8 @@ bad_json '{"disks": [{"path": "x", "cache": 1}]}' 'a disk has no "cache"'
 bad_json '{"disks": "x"}' '"disks" must be a list'
 bad_json '{"nets": [{"backend": "tap"}]}' 'must be "user"'
 bad_json '{"nets": [{"forward": [{"host": 1}]}]}' '"forward" must be'
+bad_json '{"gdb": "serial"}' '"gdb" must be'
+bad_json '{"paused": 1}' '"paused" must be true or false'
 bad_json '{"engine": "warp"}' '"warp" is unknown'
 bad_json '{"trace": ["weather"]}' "'weather' is unknown"
 bad_json '{"command": []}' '"command" must be a list'

@@ -175,6 +175,44 @@ static void page_forget_stale(struct code_page *page)
 	}
 }
 
+static bool is_known(const struct dbt *d, gva_t gva)
+{
+	for (unsigned i = 0; i < d->breakpoint_count; i++) {
+		if (d->breakpoints[i] == gva)
+			return true;
+	}
+	return false;
+}
+
+static void drop_across(struct dbt *d, gva_t gva)
+{
+	for (uint32_t i = 0; i < d->tb_count; i++) {
+		struct tb *tb = d->tb_order[i];
+
+		if (tb->rip <= gva && gva - tb->rip < tb->length)
+			dbt_tb_drop(d, tb);
+	}
+}
+
+void dbt_debug(struct dbt *d)
+{
+	const struct debug_point *points;
+	unsigned count = debug_points(d->cpu.vm->debug, &points), kept = 0;
+	gva_t now[DEBUG_POINTS_MAX];
+
+	for (unsigned i = 0; i < count; i++) {
+		if (points[i].kind != DEBUG_BREAK)
+			continue;
+		if (!is_known(d, points[i].gva))
+			drop_across(d, points[i].gva);
+		now[kept++] = points[i].gva;
+	}
+	memcpy(d->breakpoints, now, kept * sizeof(now[0]));
+	d->breakpoint_count = kept;
+	/* A return goes into the middle of a block. */
+	dbt_side_reset(d);
+}
+
 void dbt_page_drop_range(struct dbt *d, gpa_t gpa, unsigned len)
 {
 	struct code_page *page = page_find(d, gpa & PAGE_MASK);
@@ -420,14 +458,16 @@ static bool pair_in_force(struct dbt *d, gva_t page, gpa_t *gpa);
 /* From the file of an earlier run, from another address, or new. */
 static struct tb *translation_of(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa, const uint8_t *second)
 {
-	struct tb *tb = second || dbt_narrow(d) ? NULL : dbt_cache_load(d, rip, gpa, page);
+	/* Records know nothing of breakpoints. */
+	bool records = !second && !dbt_narrow(d) && !d->cpu.vm->debug;
+	struct tb *tb = records ? dbt_cache_load(d, rip, gpa, page) : NULL;
 
-	if (!tb && !second && !dbt_narrow(d))
+	if (!tb && records)
 		tb = dbt_moved_get(d, rip, gpa, page);
 	if (tb)
 		return tb;
 	tb = dbt_translate(d, rip, gpa, page, second_gpa, second);
-	if (tb)
+	if (tb && !d->cpu.vm->debug)
 		dbt_cache_offer(d, tb, page);
 	return tb;
 }
@@ -460,6 +500,8 @@ struct tb *dbt_tb_get(struct dbt *d)
 	if (dbt_narrow(d) && rip >= 0xfffff000u)
 		return NULL;
 	gpa = cpu_code_page(cpu, rip, &page) | (rip & ~PAGE_MASK);
+	if (unlikely(cpu->debug != NULL) && debug_break_at(cpu->debug, rip))
+		return NULL; /* the run loop stands before it, and looks */
 	if (!page || !find_second(d, rip, page, &second_gpa, &second))
 		return NULL;
 	tb = tb_find(d, rip, gpa, dbt_key(d), page, second_gpa, &stale);

@@ -17,6 +17,7 @@
 #define ENGINE_DBT_DBT_H
 
 #include "base/lock.h"
+#include "core/debug.h"
 #include "engine/dbt/emit.h"
 #include "engine/dbt/mmu.h"
 #include "engine/interp/x86_64/cpu.h"
@@ -301,6 +302,8 @@ struct dbt {
 	bool environment_known;
 	uint64_t site_pages[(1u << 15) / 64]; /* sites.c */
 	_Alignas(64) uint8_t fxsave[512];
+	gva_t breakpoints[DEBUG_POINTS_MAX]; /* that no block goes beyond */
+	unsigned breakpoint_count;
 };
 
 #define DBT_OFFSET(field) offsetof(struct dbt, field)
@@ -314,6 +317,8 @@ void dbt_code_flush(struct dbt *d);
 /* The translation at the current rip (cpu.s.rip, cpu.key), made if need be. NULL: this instruction must be interpreted.
  * May raise a guest fault (longjmp) for the instruction fetch. */
 struct tb *dbt_tb_get(struct dbt *d);
+/* engine_ops.debug: drops what goes beyond a breakpoint. */
+void dbt_debug(struct dbt *d);
 /* Is there a translation from rip on? */
 bool dbt_tb_exists(const struct dbt *d, uint64_t rip, gpa_t gpa, uint32_t key);
 struct tb *dbt_tb_find_host(struct dbt *d, const uint8_t *host);

@@ -184,6 +184,15 @@ static int dbt_set_state(struct vcpu *vcpu, const union arch_state *state)
 	return interp_engine.set_state(vcpu, state);
 }
 
+static int dbt_engine_debug(struct vcpu *vcpu)
+{
+	struct dbt *d = vcpu->engine_vcpu;
+
+	cpu_debug_update(&d->cpu);
+	dbt_debug(d);
+	return 0;
+}
+
 static void dbt_kick(struct vcpu *vcpu)
 {
 	struct dbt *d = vcpu->engine_vcpu;
@@ -234,4 +243,5 @@ const struct engine_ops dbt_engine = {
 	.measure = dbt_measure,
 	.profile = dbt_profile_report,
 	.keeper = &dbt_keeper,
+	.debug = dbt_engine_debug,
 };

@@ -6,6 +6,7 @@
  */
 #include "engine/dbt/mmu.h"
 #include "engine/dbt/mmu_state.h"
+#include "core/debug.h"
 
 #define PTE_P  (1ull << 0)
 #define PTE_RW (1ull << 1)
@@ -22,6 +23,7 @@ struct fill {
 	gva_t start;      /* of the chunk */
 	uint64_t invalid; /* entry of `start` when invalid */
 	uint8_t *region;  /* of a large page that the chunk lies in, or NULL */
+	const struct debug *watching; /* a debugger's watchpoints keep their pages out; or NULL */
 };
 
 static unsigned access_of(enum tlb_index index, bool write)
@@ -70,6 +72,11 @@ static void log_dirty(struct mem *mem, gpa_t gpa)
 
 /* ---- neighbours ---- */
 
+static bool is_watched(const struct fill *fill, unsigned i)
+{
+	return unlikely(fill->watching != NULL) && debug_watches_page(fill->watching, fill->start + (uint64_t)i * PAGE_SIZE);
+}
+
 static bool missing(const struct fill *fill, unsigned i)
 {
 	return fill->chunk[i] == fill->invalid - (uint64_t)i * PAGE_SIZE;
@@ -94,6 +101,8 @@ static unsigned fill_linear(const struct fill *fill, gpa_t gpa, bool writable)
 	unsigned filled = 0;
 
 	for (unsigned i = 0; i < DBT_CHUNK_ENTRIES; i++, gpa += PAGE_SIZE) {
+		if (is_watched(fill, i))
+			continue;
 		if (fill->region && !(writable && dbt_ram_protected(fill->ram, gpa))) {
 			fill->chunk[i] = (uintptr_t)fill->region - fill->start;
 			filled++;
@@ -119,7 +128,7 @@ static unsigned fill_leaves(const struct fill *fill, const uint64_t *leaves, con
 	for (unsigned i = 0; i < DBT_CHUNK_ENTRIES; i++) {
 		uint64_t pte = __atomic_load_n(&leaves[i], __ATOMIC_RELAXED);
 
-		if ((pte & rule->mask) != rule->want || !missing(fill, i))
+		if ((pte & rule->mask) != rule->want || !missing(fill, i) || is_watched(fill, i))
 			continue;
 		filled += put(fill, i, pte & rule->frame,
 			      rule->writable && (pte & rule->writable_mask) == rule->writable_mask);
@@ -219,6 +228,8 @@ enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, unsigned 
 	bool writable, log = logging(mem);
 	gpa_t page;
 
+	if (unlikely(cpu->watching) && debug_watches_page(cpu->debug, gva))
+		return DBT_FILL_NO;
 	if (!canonical(gva) || (narrow && gva >> 32) ||
 	    x86_walk(mem, &cpu->s, cpu->cpuid->physical_bits, gva, access_of(index, write), &walk) < 0)
 		return DBT_FILL_NO;
@@ -226,7 +237,8 @@ enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, unsigned 
 	writable = all_writable(mmu, &walk, index, log);
 	if (write && log)
 		log_dirty(mem, page);
-	if (is_large(&walk) && !log)
+	/* (Accesses that cross pages of a region come through the entry of the first.) */
+	if (is_large(&walk) && !log && !cpu->watching)
 		region = dbt_ram_region(mmu->ram, chunk_gpa(&walk, gva), writable);
 	if (region && !(writable && dbt_ram_protected(mmu->ram, page)) && write <= writable)
 		view = region + ((gva & PAGE_MASK) - dbt_chunk_start(gva));
@@ -244,6 +256,7 @@ enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, unsigned 
 		.start = dbt_chunk_start(gva),
 		.invalid = dbt_entry_invalid(table, dbt_chunk_start(gva)),
 		.region = region,
+		.watching = cpu->watching ? cpu->debug : NULL,
 	};
 
 	if (!fill.chunk)

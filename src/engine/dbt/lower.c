@@ -203,7 +203,8 @@ static bool lower_call(struct tr *tr)
 	struct emitter *e = &tr->e;
 
 	if (operand->kind == X86_OPND_REL) {
-		if (lower_retpoline(tr))
+		/* (A debugger may want to stop in it.) */
+		if (!tr->cpu->vm->debug && lower_retpoline(tr))
 			return true;
 		push_next(tr);
 		if (never_returns(tr)) {

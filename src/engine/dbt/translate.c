@@ -348,6 +348,8 @@ static bool ends_here(const struct tr *tr, unsigned limit)
 
 	if (!tr->count)
 		return false;
+	if (unlikely(tr->cpu->debug != NULL) && debug_break_at(tr->cpu->debug, tr->at))
+		return true;
 	/* The block's one page is what its code depends on. */
 	if (tr->d->rf || tr->at >> PAGE_SHIFT != tr->rip >> PAGE_SHIFT || tr->count == TB_MAX_INSNS - 1 ||
 	    tr->exit_count > TB_MAX_EXITS - 4 || tr->e.at - tr->start > TB_MAX_HOST / 2 || length >= limit)
@@ -409,7 +411,7 @@ struct tb *tr_finish(struct tr *tr)
 struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa,
 			 const uint8_t *second)
 {
-	bool keep = !second && !dbt_narrow(d) && dbt_moved_again(d, rip, gpa);
+	bool keep = !second && !dbt_narrow(d) && !d->cpu.vm->debug && dbt_moved_again(d, rip, gpa);
 	struct emit_notes notes; /* large, as tr is: only what is read first is set */
 	struct tr tr;
 	struct tb *tb;

@@ -101,6 +101,8 @@ static int interp_get_state(struct vcpu *vcpu, union arch_state *state)
 	cpu_rflags(cpu);
 	state->x86 = cpu->s;
 	state->x86.interrupt_shadow = cpu->shadow_rip == cpu->s.rip;
+	if (cpu->vm->irq_ops)
+		state->x86.cr8 = cpu->vm->irq_ops->get_tpr(vcpu);
 	return 0;
 }
 
@@ -113,6 +115,8 @@ static int interp_set_state(struct vcpu *vcpu, const union arch_state *state)
 	cpu->completing = false;
 	cpu->replay_count = cpu->replay_pos = 0;
 	cpu->irq_blocked = false;
+	cpu->debug_stepped = false;
+	cpu->watch_hit = NULL;
 	cpu->shadow_rip = state->x86.interrupt_shadow ? state->x86.rip : ~0ull;
 	cpu_set_rflags(cpu, state->x86.rflags);
 	cpu_flush(cpu);
@@ -144,6 +148,12 @@ static uint64_t interp_instructions(const struct vcpu *vcpu)
 	return cpu ? cpu->instructions : 0;
 }
 
+static int interp_debug(struct vcpu *vcpu)
+{
+	cpu_debug_update(vcpu->engine_vcpu);
+	return 0;
+}
+
 const struct engine_ops interp_engine = {
 	.name = "interp",
 	.about = "interpreter: the reference, runs on every host",
@@ -159,4 +169,5 @@ const struct engine_ops interp_engine = {
 	.invalidate = interp_invalidate,
 	.dirty_sync = interp_dirty_sync,
 	.instructions = interp_instructions,
+	.debug = interp_debug,
 };

@@ -170,6 +170,7 @@ static int kvm_vm_init(struct vm *vm, char *why, size_t why_size)
 		fmt_print(why, why_size, "KVM does not create a VM (error %d): check the kernel's log", -r);
 		goto fail;
 	}
+	kvm->guest_debug = ioctl(kvm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_SET_GUEST_DEBUG2);
 	kvm->run_size = (size_t)ioctl(kvm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	r = kvm_arch_vm_init(vm, why, why_size);
 	if (r < 0)
@@ -342,8 +343,9 @@ static void fail(struct kvm_vcpu *kv, struct vm_exit *exit, const char *what, ui
 	*exit = (struct vm_exit){.kind = VM_EXIT_FAIL, .reason = kv->reason};
 }
 
-static int convert_exit(struct kvm_vcpu *kv, struct vm_exit *exit)
+static int convert_exit(struct vcpu *vcpu, struct vm_exit *exit)
 {
+	struct kvm_vcpu *kv = vcpu->engine_vcpu;
 	const struct kvm_run *run = kv->run;
 
 	kv->io_done = 0;
@@ -370,7 +372,8 @@ static int convert_exit(struct kvm_vcpu *kv, struct vm_exit *exit)
 		*exit = (struct vm_exit){.kind = VM_EXIT_SHUTDOWN, .reason = "system event"};
 		break;
 	case KVM_EXIT_DEBUG:
-		*exit = (struct vm_exit){.kind = VM_EXIT_DEBUG, .reason = "guest debug event"};
+		if (!kvm_arch_debug_exit(vcpu, exit))
+			exit->kind = VM_EXIT_INTERRUPTED;
 		break;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
@@ -410,7 +413,7 @@ static int kvm_run(struct vcpu *vcpu, struct vm_exit *exit)
 		}
 		return -errno;
 	}
-	return convert_exit(kv, exit);
+	return convert_exit(vcpu, exit);
 }
 
 /* ---- interrupts and doorbells ---- */
@@ -506,4 +509,6 @@ const struct engine_ops kvm_engine = {
 	.doorbell_attach = kvm_doorbell_attach,
 	.cpuid_filter = kvm_arch_cpuid_filter,
 	.tsc_hz = kvm_arch_tsc_hz,
+	.debug = kvm_arch_debug,
+	.debug_check = kvm_arch_debug_check,
 };

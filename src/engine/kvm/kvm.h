@@ -31,6 +31,7 @@ struct kvm_vm {
 	int irqfd[KVM_GSI_COUNT];
 	struct kvm_doorbell doorbells[KVM_MAX_DOORBELLS];
 	unsigned doorbell_count;
+	int guest_debug; /* KVM_GUESTDBG_* bits that this KVM knows, as far as it says */
 	struct kvm_cpuid2 *supported;
 	struct kvm_power_on *power_on; /* x86_64/reset.c: the controllers as KVM made them */
 };
@@ -59,5 +60,9 @@ int kvm_arch_get_state(struct vcpu *vcpu, union arch_state *state) must_check;
 int kvm_arch_set_state(struct vcpu *vcpu, const union arch_state *state) must_check;
 void kvm_arch_cpuid_filter(struct vm *vm);
 uint64_t kvm_arch_tsc_hz(struct vm *vm);
+int kvm_arch_debug(struct vcpu *vcpu) must_check;
+int kvm_arch_debug_check(const struct debug_point *points, unsigned count) must_check;
+/* KVM_EXIT_DEBUG: false if it is not for a debugger, but for the guest, which has it now. */
+bool kvm_arch_debug_exit(struct vcpu *vcpu, struct vm_exit *exit);
 
 #endif

@@ -16,6 +16,7 @@
 #include "core/vm.h"
 #include "host/linux/calibrate.h"
 #include "host/linux/command.h"
+#include "host/linux/gdb_server.h"
 #include "host/linux/image_file.h"
 #include "host/linux/loop.h"
 #include "host/linux/memory.h"
@@ -61,6 +62,7 @@ struct launch {
 	struct stats stats;
 	struct profile profile;
 	struct monitor *monitor;
+	struct gdb_server *gdb;
 	struct translations *translations; /* --dump tb, --perf-map */
 	struct keeper *keeper;        /* of translations; NULL: none are kept */
 	struct sandbox *sandbox;      /* NULL with --no-sandbox */
@@ -359,6 +361,18 @@ static int reset_machine(void *ctx)
 	return r;
 }
 
+static int start_gdb(struct launch *launch)
+{
+	int r = gdb_server_start(launch->gdb, launch->vm);
+
+	if (r == -EOPNOTSUPP)
+		snprintf(launch->why, sizeof(launch->why), "the %s engine can't be debugged; choose another --engine",
+			 launch->engine->name);
+	else if (r)
+		return no_memory(launch);
+	return r;
+}
+
 static int create_machine(struct launch *launch)
 {
 	const struct vm_config *config = launch->config;
@@ -384,8 +398,13 @@ static int create_machine(struct launch *launch)
 	r = launch->board->create(launch->vm, &launch->inputs, launch->why, sizeof(launch->why));
 	if (r)
 		return r;
-	if (launch->engine->keeper)
+	/* (With a debugger translations are others.) */
+	if (launch->engine->keeper && !config->gdb)
 		r = keeper_open(launch->vm, config->tb_cache, !config->no_sandbox, &launch->keeper, launch->why, sizeof(launch->why));
+	if (r)
+		return r;
+	if (launch->gdb)
+		r = start_gdb(launch);
 	if (r)
 		return r;
 	vm_set_reset(launch->vm, reset_machine, launch);
@@ -515,9 +534,12 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 		return r;
 	stats_begin(stats, launch->vm, start_ns);
 	monitor_start(launch->monitor, launch->vm);
+	for (unsigned i = 0; launch->config->paused && i < launch->vm->vcpu_count; i++)
+		vcpu_request(launch->vm->vcpus[i], VCPU_REQ_PAUSE);
 	threads_run(launch->threads);
 	r = loop_run(launch->loop);
 	monitor_stop(launch->monitor);
+	gdb_server_end(launch->gdb, stop_status(launch->vm));
 	if (r)
 		vm_stop(launch->vm, VM_STOP_HOST_ERROR, 0);
 	threads_wait(launch->threads);
@@ -531,6 +553,15 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 	if (launch->config->stats)
 		stats_print(stats, launch->vm, stderr);
 	return 0;
+}
+
+static int open_gdb(struct launch *launch)
+{
+	const struct vm_config *config = launch->config;
+
+	if (!config->gdb)
+		return 0;
+	return gdb_server_open(launch->loop, config->gdb, &launch->gdb, launch->why, sizeof(launch->why));
 }
 
 static int start(struct launch *launch)
@@ -553,6 +584,8 @@ static int start(struct launch *launch)
 	if (!r)
 		r = open_consoles(launch);
 	if (!r)
+		r = open_gdb(launch);
+	if (!r)
 		r = create_machine(launch);
 	if (!r)
 		r = signals_open(&launch->signals, launch->loop, on_signal, launch, why, why_size);
@@ -567,6 +600,7 @@ static void finish(struct launch *launch)
 
 	threads_join(launch->threads);
 	keeper_end(launch->keeper);
+	gdb_server_close(launch->gdb);
 	if (launch->signals_open)
 		signals_close(&launch->signals);
 	if (launch->vm && launch->vm->board_data)

@@ -5,6 +5,7 @@
  */
 #include "engine/interp/x86_64/cpu.h"
 #include "base/string.h"
+#include "core/debug.h"
 
 #define MAX_INSN_LENGTH 15
 
@@ -234,7 +235,7 @@ static struct block *block_decode(struct cpu *cpu, uint64_t rip, gva_t gva, gpa_
 
 		if (available > MAX_INSN_LENGTH)
 			available = MAX_INSN_LENGTH;
-		if (!available)
+		if (!available || (unlikely(cpu->debug != NULL) && offset && debug_cuts_at(cpu->debug, gva + offset)))
 			break;
 		/* A copy: another processor may be writing the page. */
 		memcpy(bytes, page + start + offset, available);
@@ -279,7 +280,8 @@ struct block *block_find(struct cpu *cpu, uint64_t rip, bool single)
 	uint8_t *page;
 	gpa_t gpa;
 
-	if (single)
+	/* (What is not kept does not come after another block without a look.) */
+	if (single || (unlikely(cpu->debug != NULL) && debug_cuts_at(cpu->debug, gva)))
 		return block_single(cpu, rip, gva);
 	gpa = cpu_code_page(cpu, gva, &page) | (gva & ~PAGE_MASK);
 	if (!page)

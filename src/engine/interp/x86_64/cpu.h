@@ -228,6 +228,14 @@ struct cpu {
 	bool trap_due;             /* TF was set when the stepped instruction began */
 	uint64_t db_pending;       /* DR6 bits of a trap #DB due after this instruction */
 	struct block *scratch;     /* one-instruction block, not cached */
+	/* debug.c */
+	const struct debug *debug; /* vm->debug if it has points or a step for this vcpu, else NULL */
+	bool debug_step;           /* one instruction, then out */
+	bool debug_stepped;        /* it has begun */
+	bool debug_alone;          /* an instruction goes alone, under a debugger */
+	bool watching;             /* there are watchpoints; only with debug */
+	bool watch_alone;          /* the instruction at rip is to go alone */
+	const struct debug_point *watch_hit; /* it has done an access that is watched */
 };
 
 /* Does it stand before 32-bit user code under a 64-bit system? Like 64-bit code, run_translated may execute that. */
@@ -325,6 +333,18 @@ void cpu_task_switch(struct cpu *cpu, uint16_t selector, enum task_switch reason
 /* Stack by SS and its size: pushes are probed first by the caller where several must be atomic. */
 void cpu_push(struct cpu *cpu, unsigned size, uint64_t value);
 uint64_t cpu_stack_mask(const struct cpu *cpu);
+
+/* ---- debug.c: all but the first only while cpu->debug is set ---- */
+/* engine_ops.debug. */
+void cpu_debug_update(struct cpu *cpu);
+gva_t cpu_linear_rip(const struct cpu *cpu);
+/* cpu->watching: an access, or a check that a write is possible. May leave by cpu_restart(). */
+void cpu_watch(struct cpu *cpu, gva_t gva, unsigned len, bool write, bool probe);
+/* Is there something to report of what was executed; is there a breakpoint at rip? True: cpu->exit says it. */
+bool cpu_debug_after(struct cpu *cpu);
+bool cpu_debug_before(struct cpu *cpu);
+/* In a step without interrupts, instead of serving requests: true if the engine has to be left for one. */
+bool cpu_debug_requests(struct cpu *cpu, uint32_t of_engine);
 
 /* ---- blocks (block.c, fast.c) ---- */
 struct block *block_find(struct cpu *cpu, uint64_t rip, bool single);

@@ -7,6 +7,7 @@
  */
 #include "engine/interp/x86_64/cpu.h"
 #include "base/string.h"
+#include "core/debug.h"
 #include "engine/interp/x86_64/lazy.h"
 
 /* ---- the list of labels ---- */
@@ -395,6 +396,8 @@ lookup: {
 			from = NULL; /* it is gone */
 		if (next == cpu->scratch) {
 			slot = INDIRECT;
+			if (unlikely(cpu->debug != NULL) && debug_break_at(cpu->debug, cpu_linear_rip(cpu)))
+				return NULL;
 		} else {
 			*entry = (struct jump_cache_entry){rip, next, cpu->epoch, cpu->key};
 		}

@@ -7,6 +7,7 @@
 #include "engine/interp/x86_64/cpu.h"
 #include "base/errno.h"
 #include "base/string.h"
+#include "core/debug.h"
 
 /* One page's worth of an access, translated. */
 struct span {
@@ -315,6 +316,12 @@ static void remember_large(struct cpu *cpu, gva_t gva, uint64_t page_size)
 		region_add(cpu, region_2m(gva));
 }
 
+static void log_dirty(struct mem_slot *slot, uint64_t page, bool write)
+{
+	if (write && slot->dirty)
+		atomic_fetch_or(&slot->dirty[page >> 6], 1ull << (page & 63));
+}
+
 static struct span translate(struct cpu *cpu, gva_t gva, bool write, enum tlb_index index)
 {
 	struct tlb_entry *entry = &cpu->tlb[index][tlb_slot(gva)];
@@ -347,6 +354,10 @@ static struct span translate(struct cpu *cpu, gva_t gva, bool write, enum tlb_in
 	uint64_t gpa_page = walk.gpa & PAGE_MASK;
 	uint64_t page_index = (walk.gpa - slot->gpa) >> PAGE_SHIFT;
 
+	if (unlikely(cpu->watching) && debug_watches_page(cpu->debug, page)) {
+		log_dirty(slot, page_index, write);
+		return span;
+	}
 	if (entry->read_tag == TLB_NONE)
 		log_fill(cpu, (unsigned)index * TLB_SIZE + tlb_slot(gva));
 	if (entry->read_tag != page)
@@ -355,8 +366,7 @@ static struct span translate(struct cpu *cpu, gva_t gva, bool write, enum tlb_in
 	entry->addend = (uintptr_t)span.hva - gva;
 	entry->gpa_global = gpa_page | walk.global;
 	if (write) {
-		if (slot->dirty)
-			atomic_fetch_or(&slot->dirty[page_index >> 6], 1ull << (page_index & 63));
+		log_dirty(slot, page_index, write);
 		if (cpu->mmu_hooks)
 			entry->gpa_global |= TLB_MAY_WRITE;
 		else if (!(atomic_load(span.word) & 1))
@@ -522,6 +532,8 @@ void cpu_load_linear(struct cpu *cpu, gva_t gva, void *buf, unsigned len, enum t
 	check_canonical(cpu, gva, len, seg);
 	if (unlikely(cpu->data_tlb == TLB_CHECKED) && index == cpu->rights)
 		check_access(cpu, gva, len, false);
+	if (unlikely(cpu->watching))
+		cpu_watch(cpu, gva, len, false, false);
 
 	struct span first = translate(cpu, gva, false, index);
 
@@ -542,6 +554,8 @@ void cpu_store_linear(struct cpu *cpu, gva_t gva, const void *buf, unsigned len,
 	check_canonical(cpu, gva, len, seg);
 	if (unlikely(cpu->data_tlb == TLB_CHECKED) && index == cpu->rights)
 		check_access(cpu, gva, len, true);
+	if (unlikely(cpu->watching))
+		cpu_watch(cpu, gva, len, true, false);
 
 	struct span first = translate(cpu, gva, true, index);
 
@@ -564,6 +578,8 @@ void cpu_probe_linear(struct cpu *cpu, gva_t gva, unsigned len, enum tlb_index i
 	check_canonical(cpu, gva, len, seg);
 	if (unlikely(cpu->data_tlb == TLB_CHECKED) && index == cpu->rights)
 		check_alignment(cpu, gva, len);
+	if (unlikely(cpu->watching))
+		cpu_watch(cpu, gva, len, true, true);
 	translate(cpu, gva, true, index);
 	if (first_part(gva, len) != len)
 		translate(cpu, next_page(cpu, gva), true, index);
@@ -579,6 +595,10 @@ bool cpu_cas_slow(struct cpu *cpu, gva_t gva, unsigned size, void *expected, con
 	check_canonical(cpu, gva, size, seg);
 	if (unlikely(cpu->data_tlb == TLB_CHECKED))
 		check_access(cpu, gva, size, true);
+	if (unlikely(cpu->watching)) {
+		cpu_watch(cpu, gva, size, false, false);
+		cpu_watch(cpu, gva, size, true, false);
+	}
 	spans[0] = translate(cpu, gva, true, cpu->rights);
 	spans[1] = part < size ? translate(cpu, next_page(cpu, gva), true, cpu->rights) : (struct span){0};
 
@@ -690,6 +710,9 @@ void *cpu_span(struct cpu *cpu, unsigned seg, uint64_t offset, uint64_t len, boo
 	} else {
 		check_canonical(cpu, gva, 1, seg);
 	}
+	if (unlikely(cpu->watching) && debug_watches_page(cpu->debug, gva))
+		return NULL;
+
 	struct span span = translate(cpu, gva, write, cpu->rights);
 
 	if (!span.hva || (write && span.word && (atomic_load(span.word) & 1)))

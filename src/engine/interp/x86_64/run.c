@@ -2,6 +2,7 @@
  */
 #include "engine/interp/x86_64/cpu.h"
 #include "base/string.h"
+#include "core/debug.h"
 #include "core/trace.h"
 #include "engine/interp/x86_64/lazy.h"
 #include "engine/interp/x86_64/run.h"
@@ -59,9 +60,15 @@ void cpu_irq_enabled(struct cpu *cpu)
 	}
 }
 
+/* A debugger steps, and does not want to end in a handler. */
+static bool masks_interrupts(const struct cpu *cpu)
+{
+	return unlikely(cpu->debug_step) && !debug_steps_interrupts(cpu->debug);
+}
+
 void cpu_irq_window(struct cpu *cpu)
 {
-	if ((cpu->s.rflags & X86_FLAG_IF) && cpu->shadow_rip != cpu->s.rip &&
+	if ((cpu->s.rflags & X86_FLAG_IF) && cpu->shadow_rip != cpu->s.rip && !masks_interrupts(cpu) &&
 	    (atomic_load(&cpu->vcpu->request) & VCPU_REQ_IRQ))
 		cpu_restart(cpu);
 }
@@ -226,7 +233,7 @@ static bool handle_requests(struct cpu *cpu)
 
 static bool code_breakpoint(struct cpu *cpu)
 {
-	gva_t gva = cpu->mode == X86_MODE_64 ? cpu->s.rip : (cpu->s.seg[X86_CS].base + cpu->s.rip) & 0xffffffffull;
+	gva_t gva = cpu_linear_rip(cpu);
 	uint64_t hits = 0;
 
 	if ((cpu->s.rflags & X86_FLAG_RF) || !(cpu->s.dr7 & 0xff))
@@ -270,12 +277,13 @@ static void step(struct cpu *cpu)
 		return;
 	}
 	cpu->db_pending = 0;
+	cpu->debug_alone = cpu->debug != NULL;
 	cpu->replay_pos = 0;
 	cpu->trap_due = trap;
 	/* The instruction may itself set RF (IRET); that one lasts for the next. */
 	cpu->s.rflags &= ~(uint64_t)X86_FLAG_RF;
 	fast_run_once(cpu, block_find(cpu, rip, true));
-	cpu->smc = false;
+	cpu->smc = cpu->debug_alone = false;
 	cpu->replay_count = cpu->replay_pos = 0;
 	if (shadow)
 		cpu->shadow_rip = ~0ull;
@@ -299,11 +307,29 @@ static void trace_step(struct cpu *cpu)
 
 /* ---- the loop ---- */
 
+enum debug_turn { DEBUG_GO, DEBUG_AGAIN, DEBUG_LEAVE };
+
+/* Before what comes next is executed, when a debugger wants to know. */
+static enum debug_turn debug_turn(struct cpu *cpu)
+{
+	if (cpu->watch_hit)
+		return DEBUG_AGAIN; /* an interrupt's frame */
+	if (cpu_debug_before(cpu))
+		return DEBUG_LEAVE;
+	if (!cpu->debug_step && !cpu->watch_alone)
+		return DEBUG_GO;
+	cpu->debug_stepped = cpu->debug_step;
+	cpu->watch_alone = false;
+	step(cpu);
+	return DEBUG_AGAIN;
+}
+
 static void loop(struct cpu *cpu)
 {
 	for (;;) {
 		if (cpu->leave == LEAVE_EXCEPTION) {
 			cpu->leave = LEAVE_NONE;
+			cpu->watch_hit = NULL; /* the access will be done again */
 			deliver(cpu);
 		}
 		/* An instruction waiting for its device access goes on before anything else happens. */
@@ -311,13 +337,23 @@ static void loop(struct cpu *cpu)
 			step(cpu);
 			continue;
 		}
-		if (handle_requests(cpu)) {
+		if (unlikely(cpu->debug != NULL) && cpu_debug_after(cpu))
+			return;
+		if (masks_interrupts(cpu) ? cpu_debug_requests(cpu, REQUESTS_OF_ENGINE) : handle_requests(cpu)) {
 			cpu->exit->kind = VM_EXIT_INTERRUPTED;
 			return;
 		}
 		if (cpu->s.activity == X86_ACTIVITY_HLT) {
 			cpu->exit->kind = VM_EXIT_HALT;
 			return;
+		}
+		if (unlikely(cpu->debug != NULL)) {
+			enum debug_turn turn = debug_turn(cpu);
+
+			if (turn == DEBUG_LEAVE)
+				return;
+			if (turn == DEBUG_AGAIN)
+				continue;
 		}
 		if (unlikely(trace_on(cpu->vm, TRACE_INSN))) {
 			trace_step(cpu);
@@ -332,7 +368,11 @@ static void loop(struct cpu *cpu)
 		cpu->shadow_rip = ~0ull;
 		if (!cpu->run_translated)
 			fast_run(cpu);
-		else if (cpu->run_translated(cpu))
+		else if (!cpu->run_translated(cpu))
+			;
+		else if (unlikely(cpu->debug != NULL) && cpu_debug_before(cpu))
+			return;
+		else
 			step(cpu);
 	}
 }
@@ -396,7 +436,7 @@ int interp_x86_run(struct vcpu *vcpu, struct vm_exit *exit)
 		if (cpu->block && cpu->uop >= cpu->block->uops && cpu->uop < cpu->block->uops + cpu->block->count)
 			cpu->instructions += (uint64_t)(cpu->uop - cpu->block->uops);
 		cpu->uop = NULL;
-		cpu->smc = false;
+		cpu->smc = cpu->debug_alone = false;
 		if (cpu->leave == LEAVE_EXIT)
 			return 0;
 		cpu->replay_count = cpu->replay_pos = 0;

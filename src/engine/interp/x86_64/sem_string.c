@@ -68,7 +68,7 @@ static void repeat(struct cpu *cpu, const struct x86_insn *insn, struct string *
 {
 	uint64_t left = gpr_read(cpu, X86_RCX, string->addrsize);
 	/* Under single-step every iteration is a step. */
-	uint64_t budget = cpu->step ? 1 : STRING_BUDGET;
+	uint64_t budget = cpu->step || cpu->debug_alone ? 1 : STRING_BUDGET;
 
 	while (left) {
 		uint64_t done = 0;

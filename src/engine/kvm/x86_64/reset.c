@@ -58,6 +58,8 @@ static const uint32_t reset_msrs[] = {
 int kvm_arch_vcpu_reset(struct vcpu *vcpu)
 {
 	const struct kvm_vcpu *kv = vcpu->engine_vcpu;
+	/* Nothing is being delivered. */
+	const struct kvm_vcpu_events events = {.flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(reset_msrs); i++) {
 		struct {
@@ -67,5 +69,7 @@ int kvm_arch_vcpu_reset(struct vcpu *vcpu)
 
 		(void)ioctl(kv->fd, KVM_SET_MSRS, &msr);
 	}
+	if (ioctl(kv->fd, KVM_SET_VCPU_EVENTS, &events) < 0)
+		return -errno;
 	return ioctl(kv->fd, KVM_SET_LAPIC, kv->power_on_lapic) < 0 ? -errno : 0;
 }

@@ -244,6 +244,9 @@ int kvm_arch_set_state(struct vcpu *vcpu, const union arch_state *state)
 		msrs.entries[i].index = msr_fields[i].index;
 		memcpy(&msrs.entries[i].data, (const uint8_t *)s + msr_fields[i].offset, 8);
 	}
+	/* What KVM is about to deliver is no state of ours: it stays. */
+	if (ioctl(kv->fd, KVM_GET_VCPU_EVENTS, &events) < 0)
+		return -errno;
 	events.interrupt.shadow = s->interrupt_shadow;
 	events.nmi.pending = s->nmi_pending;
 	events.nmi.masked = s->nmi_blocked;
