@@ -238,7 +238,38 @@ static void aim(struct writer *w, struct instance *instance, struct random *rand
 		put_set(w, mem->base, target - (uint64_t)mem->disp - index);
 }
 
-static void put_random(struct writer *w, const struct form *form, struct random *random, unsigned *last_base)
+/* Base registers that the program has aimed with; few, so that each is used several times, in turn with others. */
+struct bases {
+	unsigned last;
+	uint16_t aimed;
+};
+
+static bool wanted_base(const struct bases *bases, unsigned base)
+{
+	return base == bases->last || (base < 16 && bases->aimed >> base & 1);
+}
+
+/* ADD, SUB or LEA of a constant. */
+static void put_move(struct writer *w, unsigned reg, int32_t distance, struct random *random)
+{
+	uint8_t rex = (uint8_t)(0x48 | reg >> 3), modrm = (uint8_t)(0xc0 | (random_chance(random, 2) ? 0 : 5) << 3 | (reg & 7));
+	uint8_t bytes[7] = {rex, 0x81, modrm};
+	unsigned at = 3;
+
+	if (w->program->mode == X86_MODE_32) {
+		bytes[0] = 0x81;
+		bytes[1] = modrm;
+		at = 2;
+	} else if (random_chance(random, 3) && (reg & 7) != 4) {
+		bytes[0] = (uint8_t)(0x48 | (reg >> 3) | (reg >> 3) << 2);
+		bytes[1] = 0x8d;
+		bytes[2] = (uint8_t)(0x80 | (reg & 7) << 3 | (reg & 7));
+	}
+	memcpy(bytes + at, &distance, 4);
+	put(w, bytes, at + 4);
+}
+
+static void put_random(struct writer *w, const struct form *form, struct random *random, struct bases *bases)
 {
 	enum x86_mode mode = w->program->mode;
 	struct instance instance;
@@ -246,15 +277,20 @@ static void put_random(struct writer *w, const struct form *form, struct random 
 
 	for (unsigned i = 0; i < 6; i++) {
 		encode_random(form, random, &instance);
-		if (!has_memory(insn) || insn->mem.base == *last_base)
+		if (!has_memory(insn) || wanted_base(bases, insn->mem.base))
 			break;
 	}
 	if (has_memory(insn)) {
 		if (instance.disp_size == 4 && insn->mem.base != X86_REG_RIP)
 			encode_set_disp(&instance, pick_distance(random));
-		if (insn->mem.base != *last_base || random_chance(random, 4))
+		if (!wanted_base(bases, insn->mem.base) || random_chance(random, 6)) {
 			aim(w, &instance, random);
-		*last_base = insn->mem.base;
+			if (insn->mem.base < 16 && __builtin_popcount(bases->aimed) < 3)
+				bases->aimed |= (uint16_t)(1u << insn->mem.base);
+		} else if (insn->mem.base < 16 && random_chance(random, 4)) {
+			put_move(w, insn->mem.base, pick_distance(random), random);
+		}
+		bases->last = insn->mem.base;
 	}
 	switch (insn->op) {
 	case X86_MOVS: case X86_STOS: case X86_LODS: case X86_CMPS: case X86_SCAS:
@@ -386,7 +422,8 @@ void program_make(struct program *program, const struct forms *forms, const uint
 {
 	struct tables tables = {.ram = program->ram, .next = PAGE_SIZE};
 	struct writer w = {.program = program, .code = program->ram + PROGRAM_CODE_GPA};
-	unsigned length = 4 + (unsigned)random_below(random, 20), last_base = X86_REG_NONE;
+	unsigned length = 4 + (unsigned)random_below(random, 20);
+	struct bases bases = {.last = X86_REG_NONE};
 
 	program->mode = forms->mode;
 	program->code_gva = forms->mode == X86_MODE_32 ? PROGRAM_CODE_GVA_32 : PROGRAM_CODE_GVA;
@@ -410,7 +447,7 @@ void program_make(struct program *program, const struct forms *forms, const uint
 		if (random_chance(random, 10))
 			put_branch(&w, random);
 		else
-			put_random(&w, &forms->form[usable[random_below(random, usable_count)]], random, &last_base);
+			put_random(&w, &forms->form[usable[random_below(random, usable_count)]], random, &bases);
 	}
 	program->end = program->insn[program->count] = program->code_gva + w.at;
 	w.code[w.at] = 0x0f; /* UD2 */

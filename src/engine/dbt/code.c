@@ -455,6 +455,29 @@ static void tell_stubs(struct dbt *d)
 
 static bool pair_in_force(struct dbt *d, gva_t page, gpa_t *gpa);
 
+/* Goes on if u is rip. */
+static void emit_is_meant(struct dbt *d, struct emitter *e, uint64_t rip)
+{
+	uint8_t *meant;
+
+	emit_mov_imm(e, HOST_T, 0 - rip);
+	emit_lea(e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1}, 8);
+	meant = emit_jrcxz(e);
+	emit_jmp(e, d->exit_indirect);
+	emit_patch_short(e, meant);
+}
+
+/* The entry for indirect branches of the block that is about to be made: right before it. */
+static uint32_t entry_before(struct dbt *d, uint64_t rip)
+{
+	struct emitter e = emitter_at(d, d->code_used);
+	uint32_t at = (uint32_t)d->code_used;
+
+	emit_is_meant(d, &e, rip);
+	d->code_used = (size_t)(e.at - d->code_write);
+	return at;
+}
+
 /* From the file of an earlier run, from another address, or new. */
 static struct tb *translation_of(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa, const uint8_t *second)
 {
@@ -487,14 +510,14 @@ static void link_known(struct dbt *d, const struct tb *tb, uint32_t first)
 	}
 }
 
-struct tb *dbt_tb_get(struct dbt *d)
+struct tb *dbt_tb_get(struct dbt *d, bool indirect)
 {
 	struct cpu *cpu = &d->cpu;
 	uint64_t rip = cpu->s.rip;
 	struct tb *tb, *stale;
 	uint8_t *page, *second;
 	gpa_t gpa, second_gpa;
-	uint32_t links;
+	uint32_t links, entry;
 
 	/* Behind the last page EIP wraps. */
 	if (dbt_narrow(d) && rip >= 0xfffff000u)
@@ -516,10 +539,12 @@ struct tb *dbt_tb_get(struct dbt *d)
 		page_resume(d, second_gpa);
 	links = d->link_count;
 	dbt_time(d, DBT_TIME_TRANSLATION);
+	entry = indirect ? entry_before(d, rip) : 0;
 	tb = translation_of(d, rip, gpa, page, second_gpa, second);
 	dbt_time(d, DBT_TIME_C);
 	if (!tb || !tb_insert(d, tb))
 		return NULL;
+	tb->indirect = entry;
 	/* (In lock-step blocks are not linked.) */
 	if (!tb->second && !d->check)
 		link_known(d, tb, links);
@@ -534,18 +559,13 @@ struct tb *dbt_tb_get(struct dbt *d)
 uint8_t *dbt_tb_indirect_entry(struct dbt *d, struct tb *tb)
 {
 	struct emitter e = emitter_at(d, d->code_used);
-	uint8_t *meant;
 
 	if (tb->indirect)
 		return d->code_run + tb->indirect;
 	if (d->code_size - d->code_used - d->cold_used < 64)
 		return NULL;
 	tb->indirect = (uint32_t)d->code_used;
-	emit_mov_imm(&e, HOST_T, 0 - tb->rip);
-	emit_lea(&e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1}, 8);
-	meant = emit_jrcxz(&e);
-	emit_jmp(&e, d->exit_indirect);
-	emit_patch_short(&e, meant);
+	emit_is_meant(d, &e, tb->rip);
 	emit_jmp(&e, tb_entry(d, tb));
 	d->code_used = (size_t)(e.at - d->code_write + 15) & ~(size_t)15;
 	return d->code_run + tb->indirect;

@@ -54,6 +54,7 @@ struct tb_insn {
 #define TB_INSN_REP     16u /* a host REP, see lower_string.c */
 #define TB_INSN_FOLDED  32u /* a retpoline: CALL, MOV and RET as one */
 #define TB_FOLDED_INSNS 3
+#define TB_INSN_ASIDE   128u /* u came from, or went to, addends[] of the register of its operand */
 #define TB_INSN_TRUNCATED 64u /* of 32-bit code: the address is truncated, and in t (or a constant) */
 
 /* A bit of a block's key besides those of struct cpu: its one instruction is entered with RF set, which is how IRET returns from
@@ -238,6 +239,7 @@ struct dbt {
 	uint64_t jumps_now;    /* the jump cache's address >> 3 */
 	uint64_t segment_odd[2]; /* FS, GS: 0 if all that 32-bit code asks of it is to add its base */
 	uint64_t x87_unloaded; /* the x87 state is in cpu.s.fpu, not in the host's registers */
+	uint64_t addends[16];  /* that the block at hand has put aside, by guest register */
 	uint64_t not_begin[2]; /* minus dbt_ram_begin() of what can be read, and written */
 	uint64_t branch_target; /* of a call through memory, while its return address is pushed; MXCSR while it is looked at */
 	uint32_t exit_reason, exit_arg;
@@ -315,8 +317,8 @@ int dbt_code_init(struct dbt *d, size_t code_size);
 void dbt_code_destroy(struct dbt *d);
 void dbt_code_flush(struct dbt *d);
 /* The translation at the current rip (cpu.s.rip, cpu.key), made if need be. NULL: this instruction must be interpreted.
- * May raise a guest fault (longjmp) for the instruction fetch. */
-struct tb *dbt_tb_get(struct dbt *d);
+ * indirect: an indirect branch leads there. May raise a guest fault (longjmp) for the instruction fetch. */
+struct tb *dbt_tb_get(struct dbt *d, bool indirect);
 /* engine_ops.debug: drops what goes beyond a breakpoint. */
 void dbt_debug(struct dbt *d);
 /* Is there a translation from rip on? */

@@ -226,13 +226,6 @@ void emit_lea_code(struct emitter *e, unsigned dst, const uint8_t *at)
 	emit_u32(e, (uint32_t)(at - (e->at + 4)));
 }
 
-void emit_bswap(struct emitter *e, unsigned reg)
-{
-	emit_u8(e, 0x48 | reg >> 3);
-	emit_u8(e, 0x0f);
-	emit_u8(e, 0xc8 | (reg & 7));
-}
-
 void emit_not(struct emitter *e, unsigned reg)
 {
 	emit_op_reg(e, 0xf7, 2, reg, 8);

@@ -114,7 +114,6 @@ void emit_rorx(struct emitter *e, unsigned dst, unsigned src, unsigned count);
 void emit_rorx32(struct emitter *e, unsigned dst, unsigned src, unsigned count);
 void emit_sarx(struct emitter *e, unsigned dst, unsigned src, unsigned count_reg);
 void emit_lea_code(struct emitter *e, unsigned dst, const uint8_t *at); /* the address of code emitted before (writable alias) */
-void emit_bswap(struct emitter *e, unsigned reg); /* of 64 bits */
 void emit_not(struct emitter *e, unsigned reg);
 
 /* Jumps to an address in the code cache. */

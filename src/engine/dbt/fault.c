@@ -293,6 +293,23 @@ static bool wrapping(const struct x86_insn *insn, const struct tb_insn *info, co
 	return false;
 }
 
+/* The register of a simple operand (operands.c). */
+static unsigned base_of(const struct x86_insn *insn)
+{
+	switch (insn->op) {
+	case X86_PUSH: case X86_PUSHF: case X86_CALL: case X86_POP: case X86_POPF: case X86_RET:
+		return X86_RSP;
+	case X86_LEAVE:
+		return X86_RBP;
+	case X86_STOS: case X86_MOVS:
+		return X86_RDI;
+	case X86_LODS:
+		return X86_RSI;
+	default:
+		return insn->mem.base & 15;
+	}
+}
+
 /* True if the access is to be made again. */
 static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, struct tb_insn *insn, uint32_t at)
 {
@@ -331,6 +348,8 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 		if (!changed || dbt_looks_first(&decoded))
 			count_site(d, tb, insn, at, changed ? SITE_ABSENT : SITE_FRESH);
 		set_host(context, HOST_U, addend);
+		if (insn->flags & TB_INSN_ASIDE)
+			d->addends[base_of(&decoded)] = addend;
 		return true;
 	}
 	if (!changed) {

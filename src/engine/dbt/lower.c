@@ -92,7 +92,9 @@ static void return_site(struct tr *tr)
 	ok = emit_jrcxz(e);
 	emit_jmp_stub(e, tr->d->return_miss);
 	emit_patch_short(e, ok);
-	tr_forget_u(tr);
+	/* Other code has run, C perhaps. */
+	tr->uses_x87 = false;
+	tr_forget_addends(tr);
 }
 
 uint64_t tr_target(const struct tr *tr)

@@ -75,6 +75,9 @@ static bool lower_rep(struct tr *tr, bool movs)
 	emit_u32(e, 0);
 	emit_patch_short(e, some);
 
+	/* They are others in the second round. */
+	tr_register_written(tr, X86_RSI);
+	tr_register_written(tr, X86_RDI);
 	tr_forget_u(tr);
 	if (movs) {
 		tr_memory(tr, &src, size);

@@ -207,7 +207,7 @@ static bool lower_popf(struct tr *tr)
 	top = tr_stack(tr, 0, tr->word);
 	tr_commit(tr);
 	emit_load(e, HOST_T, top, tr->word);
-	tr_forget_u(tr);
+	tr_forget_addends(tr);
 	tr_free_flags(tr);
 	count = check_flags(tr, tr->user, false, slow);
 	tr_slow_path(tr, slow, count);
@@ -238,7 +238,7 @@ static bool lower_ac(struct tr *tr, bool on)
 	emit_store_imm(e, FIELD(cpu.data_tlb), rights, 1);
 	emit_load(e, HOST_TABLE, mem_gs(DBT_OFFSET(table) + 8 * rights), 8);
 	emit_store(e, FIELD(table_now), HOST_TABLE, 8);
-	tr_forget_u(tr);
+	tr_forget_addends(tr);
 	return true;
 }
 

@@ -5,7 +5,8 @@
  *     [rip+x]          mov u,[table + constant]                                        ->  [u+x]
  *
  * u stays the addend of its page while its base register only changes by constants: then further accesses nearby do
- * without a lookup. That is sound because the neighbours of a page in its view are guards: an access by a kept addend
+ * without a lookup. A register that is looked up for the second time has its addend put aside (dbt.addends), and from the third time
+ * on it is taken from there: one instruction instead of three. That is sound because the neighbours of a page in its view are guards: an access by a kept addend
  * that leaves the page faults, and the handler gives u the other page's addend. Two uses of one addend are at most
  * REUSE_SPAN apart, so that neither can pass over a guard.
  */
@@ -49,13 +50,22 @@ void tr_register_written(struct tr *tr, unsigned guest)
 {
 	if (tr->u_base == guest)
 		tr_forget_u(tr);
+	tr->addends[guest].state = ADDEND_NONE;
 }
 
 /* It changes by a constant: the addend that was kept for it is still good. */
 void tr_register_moved(struct tr *tr, unsigned guest, int64_t delta)
 {
+	struct tr_addend *addend = &tr->addends[guest];
 	int64_t disp = tr->u_disp - delta;
 
+	if (addend->state == ADDEND_KEPT) {
+		int64_t kept = addend->disp - delta;
+
+		addend->disp = (int32_t)kept;
+		if (kept < -(1 << 20) || kept > 1 << 20)
+			addend->state = ADDEND_NONE;
+	}
 	if (tr->u_base != guest)
 		return;
 	if (disp > -(1 << 20) && disp < 1 << 20)
@@ -159,28 +169,60 @@ void tr_address(struct tr *tr, const struct x86_mem *mem, unsigned reg)
 	}
 }
 
+/* May an access of `size` bytes at disp use the addend of an address at `of`? */
+static bool shares(int32_t disp, unsigned size, int32_t of)
+{
+	int64_t apart = (int64_t)disp - of;
+
+	return apart >= -REUSE_SPAN && apart + (int64_t)size <= REUSE_SPAN;
+}
+
+/* u = the addend for [base + disp], looked up. */
+static void look_up_simple(struct tr *tr, unsigned base, int32_t disp)
+{
+	struct host_mem at = mem_base(guest_to_host[base], disp);
+
+	if (disp == 0 || (disp >= -BASE_SPAN && disp <= BASE_SPAN && base != X86_RSP && !tr->fresh)) {
+		/* The register's own page's, as if it had been kept. */
+		tr_look_up(tr, guest_to_host[base]);
+	} else {
+		at.meaning = (uint8_t)tr_disp_meaning(tr, disp);
+		emit_lea(&tr->e, HOST_U, at, 8);
+		tr_look_up(tr, HOST_U);
+	}
+	tr->u_base = (uint8_t)base;
+	tr->u_disp = disp;
+}
+
+/* The same, unless it was put aside before. */
+static void addend_for(struct tr *tr, unsigned base, int32_t disp, unsigned size)
+{
+	struct tr_addend *addend = &tr->addends[base];
+	struct host_mem aside = mem_gs(DBT_OFFSET(addends) + 8 * base);
+
+	if (addend->state == ADDEND_KEPT && !tr->fresh && shares(disp, size, addend->disp)) {
+		emit_load(&tr->e, HOST_U, aside, 8);
+		tr->info->flags |= TB_INSN_ASIDE;
+		tr->u_base = (uint8_t)base;
+		tr->u_disp = addend->disp;
+		return;
+	}
+	look_up_simple(tr, base, disp);
+	if (addend->state == ADDEND_NONE) {
+		addend->state = ADDEND_SEEN;
+		return;
+	}
+	emit_store(&tr->e, aside, HOST_U, 8);
+	tr->info->flags |= TB_INSN_ASIDE;
+	*addend = (struct tr_addend){.state = ADDEND_KEPT, .disp = disp};
+}
+
 static struct host_mem simple(struct tr *tr, unsigned base, int32_t disp, unsigned size)
 {
-	struct emitter *e = &tr->e;
-	uint8_t host = guest_to_host[base];
-	int64_t apart = (int64_t)disp - tr->u_disp;
-
 	tr->info->flags |= TB_INSN_U_LIVE;
-	if (tr->u_base != base || apart < -REUSE_SPAN || apart + (int64_t)size > REUSE_SPAN) {
-		if (disp == 0 || (disp >= -BASE_SPAN && disp <= BASE_SPAN && base != X86_RSP && !tr->fresh)) {
-			/* The register's own page's, as if it had been kept. */
-			tr_look_up(tr, host);
-		} else {
-			struct host_mem at = mem_base(host, disp);
-
-			at.meaning = (uint8_t)tr_disp_meaning(tr, disp);
-			emit_lea(e, HOST_U, at, 8);
-			tr_look_up(tr, HOST_U);
-		}
-		tr->u_base = (uint8_t)base;
-		tr->u_disp = disp;
-	}
-	return (struct host_mem){.base = host, .index = HOST_U, .scale = 1, .meaning = (uint8_t)tr_disp_meaning(tr, disp), .disp = disp};
+	if (tr->u_base != base || !shares(disp, size, tr->u_disp))
+		addend_for(tr, base, disp, size);
+	return (struct host_mem){.base = guest_to_host[base], .index = HOST_U, .scale = 1, .meaning = (uint8_t)tr_disp_meaning(tr, disp), .disp = disp};
 }
 
 /* Leaves to C if the access crosses a page, without a fault and without touching the flags. */
@@ -239,8 +281,10 @@ static void check_absent(struct tr *tr, const struct x86_mem *mem, unsigned size
 	emit_lea(e, HOST_U, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1}, 8);
 	emit_load(e, HOST_T, mem_gs(DBT_OFFSET(not_begin) + 8 * write), 8);
 	emit_lea(e, HOST_T, (struct host_mem){.base = HOST_T, .index = HOST_U, .scale = 1}, 8);
-	emit_bswap(e, HOST_T);
-	emit_op_reg(e, 0x0fb6, HOST_T, HOST_T, 4); /* MOVZX: bits 56 to 63 */
+	/* Bits 47 to 63 are zero, unless it is below, or not canonical. */
+	emit_sarx(e, HOST_T, HOST_T, HOST_TABLE);
+	emit_rorx(e, HOST_T, HOST_T, 47 - DBT_TABLE_BIAS);
+	emit_mov_reg(e, HOST_T, HOST_T, 4);
 	there = emit_jrcxz(e);
 	tr_address(tr, mem, HOST_T);
 	emit_store(e, mem_gs(DBT_OFFSET(missed_gva)), HOST_T, 8);
@@ -303,7 +347,7 @@ static struct host_mem in_register(struct tr *tr, const struct x86_mem *mem, uns
 	tr_forget_u(tr); /* it is started again, so it must not rely on what u was */
 	host = tr_memory(tr, mem, size);
 	tr_forget_u(tr);
-	tr->info->flags &= (uint8_t)~TB_INSN_U_LIVE;
+	tr->info->flags &= (uint8_t)~(TB_INSN_U_LIVE | TB_INSN_ASIDE);
 	tr->info->flags |= TB_INSN_RESTART;
 	emit_lea(&tr->e, reg, host, 8);
 	return mem_base((uint8_t)reg, 0);

@@ -201,7 +201,7 @@ static bool run(struct dbt *d)
 			goto left;
 		}
 		flushes = d->stats.cache_flushes;
-		tb = dbt_tb_get(d);
+		tb = dbt_tb_get(d, reason == DBT_EXIT_INDIRECT);
 		if (!tb) {
 			dbt_x87_store(d);
 			return true;

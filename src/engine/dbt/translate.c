@@ -176,10 +176,12 @@ static void one_instruction(struct tr *tr)
 	struct emitter before = tr->e;
 	uint8_t u_base = tr->u_base;
 	int32_t u_disp = tr->u_disp;
+	struct tr_addend addends[16];
 	unsigned exits = tr->exit_count, notes = before.notes ? before.notes->count : 0;
 	enum dbt_site site = tr->sites ? dbt_site_kind(tr->d, (tr->gpa & PAGE_MASK) | (tr->at & ~PAGE_MASK)) : SITE_PLAIN;
 	bool helped;
 
+	memcpy(addends, tr->addends, sizeof(addends));
 	tr->failed = false;
 	tr->check_crossing = site == SITE_CROSSES;
 	tr->absent = site == SITE_ABSENT && !tr->d->rf && dbt_looks_first(&tr->insn) ? dbt_site_absent(tr->d, (tr->gpa & PAGE_MASK) | (tr->at & ~PAGE_MASK)) : NULL;
@@ -206,6 +208,7 @@ static void one_instruction(struct tr *tr)
 	tr->exit_count = exits;
 	tr->u_base = u_base;
 	tr->u_disp = u_disp;
+	memcpy(tr->addends, addends, sizeof(addends));
 	tr->info->flags = 0;
 	tr->ended = tr->shadow = false;
 	if (!helped || !tr_help(tr))
@@ -337,8 +340,8 @@ void tr_begin(struct tr *tr, struct dbt *d, uint64_t rip, gpa_t gpa, const uint8
 	tr->word = tr->narrow ? 4 : 8;
 	tr->count = tr->exit_count = 0;
 	tr->ended = tr->failed = tr->uses_x87 = tr->shadow = false;
-	tr->u_base = HOST_NONE;
 	tr->u_disp = 0;
+	tr_forget_addends(tr);
 }
 
 /* Does the block end before the next instruction? */

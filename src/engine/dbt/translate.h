@@ -55,6 +55,13 @@ struct tr {
 	uint8_t u_base;
 	int32_t u_disp;
 
+	/* Addends that the block has put aside, of [guest register + disp], in dbt.addends: for where the one in u was another's
+	 * meanwhile. */
+	struct tr_addend {
+		enum {ADDEND_NONE, ADDEND_SEEN /* looked up once */, ADDEND_KEPT} state;
+		int32_t disp;
+	} addends[16];
+
 	struct tb_insn insns[TB_MAX_INSNS];
 	unsigned count;
 	struct tr_exit exits[TB_MAX_EXITS];
@@ -114,6 +121,13 @@ static inline bool insn_has_imm32(const struct x86_insn *insn)
 static inline void tr_forget_u(struct tr *tr)
 {
 	tr->u_base = HOST_NONE;
+}
+/* Nor is any addend that was put aside: other code may have run, or another table is in force. */
+static inline void tr_forget_addends(struct tr *tr)
+{
+	tr_forget_u(tr);
+	for (unsigned i = 0; i < 16; i++)
+		tr->addends[i].state = ADDEND_NONE;
 }
 /* A memory operand of the instruction made accessible: the host operand to use. Clobbers u and, unless the
  * address is a register and a displacement, t. */

@@ -253,10 +253,11 @@ static void from_integers(struct cpu *cpu, const struct x86_insn *insn, fp_fn *f
 	if (!memory)
 		sem_check_mmx(cpu);
 	b.u64[0] = mmx_read(cpu, insn, 1);
-	fp_report(cpu, fn(cpu_state(cpu)->fpu.mxcsr, &d, &b, &b, 1));
-	__builtin_memcpy(vec_register(cpu, insn->operand[0].reg), &d, size);
+	/* Before #XM, as processors do it. */
 	if (!memory)
 		transition(cpu);
+	fp_report(cpu, fn(cpu_state(cpu)->fpu.mxcsr, &d, &b, &b, 1));
+	__builtin_memcpy(vec_register(cpu, insn->operand[0].reg), &d, size);
 }
 VEC_SEM(CVTPI2PS, from_integers, fp_cvtdq2ps, 8)
 VEC_SEM(CVTPI2PD, from_integers, fp_cvtdq2pd, 16)
@@ -269,6 +270,7 @@ static void to_integers(struct cpu *cpu, const struct x86_insn *insn, fp_fn *fn,
 	sem_check_sse(cpu);
 	sem_check_mmx(cpu);
 	__builtin_memcpy(&b, vec_read(cpu, insn, 1, &buf), size);
+	transition(cpu);
 	fp_report(cpu, fn(cpu_state(cpu)->fpu.mxcsr, &d, &b, &b, 1));
 	mmx_write(cpu, insn, 0, d.u64[0]);
 }
