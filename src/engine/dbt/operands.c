@@ -5,7 +5,7 @@
  *     [rip+x]          mov u,[table + constant]                                        ->  [u+x]
  *
  * u stays the addend of its page while its base register only changes by constants: then further accesses nearby do
- * without a lookup. A register that is looked up for the second time has its addend put aside (dbt.addends), and from the third time
+ * without a lookup. A register that is looked up for the third time has its addend put aside (dbt.addends), and from the fourth time
  * on it is taken from there: one instruction instead of three. That is sound because the neighbours of a page in its view are guards: an access by a kept addend
  * that leaves the page faults, and the handler gives u the other page's addend. Two uses of one addend are at most
  * REUSE_SPAN apart, so that neither can pass over a guard.
@@ -208,8 +208,8 @@ static void addend_for(struct tr *tr, unsigned base, int32_t disp, unsigned size
 		return;
 	}
 	look_up_simple(tr, base, disp);
-	if (addend->state == ADDEND_NONE) {
-		addend->state = ADDEND_SEEN;
+	if (addend->state < ADDEND_TWICE) {
+		addend->state++;
 		return;
 	}
 	emit_store(&tr->e, aside, HOST_U, 8);

@@ -58,7 +58,7 @@ struct tr {
 	/* Addends that the block has put aside, of [guest register + disp], in dbt.addends: for where the one in u was another's
 	 * meanwhile. */
 	struct tr_addend {
-		enum {ADDEND_NONE, ADDEND_SEEN /* looked up once */, ADDEND_KEPT} state;
+		enum {ADDEND_NONE, ADDEND_ONCE, ADDEND_TWICE /* looked up so often */, ADDEND_KEPT} state;
 		int32_t disp;
 	} addends[16];
 
