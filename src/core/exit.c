@@ -156,10 +156,25 @@ static int (*const handlers[])(struct vcpu *vcpu, struct vm_exit *exit) = {
 };
 _Static_assert(ARRAY_SIZE(handlers) == VM_EXIT_KIND_COUNT, "every exit has a handler");
 
+static bool is_write(const struct vm_exit *exit)
+{
+	switch (exit->kind) {
+	case VM_EXIT_IO:
+		return exit->io.write;
+	case VM_EXIT_MMIO:
+		return exit->mmio.write;
+	case VM_EXIT_MSR:
+		return exit->msr.write;
+	default:
+		return false;
+	}
+}
+
 int vcpu_dispatch_exit(struct vcpu *vcpu, struct vm_exit *exit)
 {
 	BUG_ON((unsigned)exit->kind >= VM_EXIT_KIND_COUNT);
 	vcpu->stats.exits[exit->kind]++;
+	vcpu->stats.writes[exit->kind] += is_write(exit);
 	if (trace_on(vcpu->vm, TRACE_EXITS))
 		trace_line(vcpu->vm, TRACE_EXITS, "cpu%u %s", vcpu->index, vm_exit_name(exit->kind));
 	return handlers[exit->kind](vcpu, exit);

@@ -45,6 +45,7 @@ struct vcpu_arch_ops {
 
 struct vcpu_stats {
 	uint64_t exits[VM_EXIT_KIND_COUNT];
+	uint64_t writes[VM_EXIT_KIND_COUNT]; /* of them, of those that read or write */
 	uint64_t first_instruction_ns; /* platform clock at the first run() */
 	uint64_t instructions;         /* engine_ops.instructions() when the thread ended */
 };

@@ -45,7 +45,7 @@ expect 'status with four processors' $? 0
 expect 'four processors' "$(head -n 1 "$work/out")" 4
 expect 'length of a long output' "$(tail -n +2 "$work/out" | wc -c)" 2000000
 if grep -qx 'engine: dbt' "$work/err"; then
-	for text in 'translated blocks: [0-9]\{4,\}' 'faults that filled entries: [0-9]\{3,\}' 'table fills: [0-9]\{3,\}' \
+	for text in 'translated blocks: [0-9]\{4,\}' 'fault entry filled: [0-9]\{3,\}\( (interpreted [0-9]*)\)\?' 'delivered #PF: [0-9]\{3,\}' 'table fills: [0-9]\{3,\}' \
 		'interpreted instructions: [0-9]\{3,\}' 'left for indirect branch: [0-9]\{3,\}' 'helped HLT: [0-9]*' \
 		'interpreted [A-Z_0-9]*: [0-9]* (after faults [0-9]*)' 'time in translated code: [0-9.]* ms ([0-9.]*%)'; do
 		grep -qx "$text" "$work/err" || { echo "FAIL: --stats does not say '$text'"; cat "$work/err"; failed=1; }

@@ -181,6 +181,24 @@ struct dbt_vm {
 	struct lock offering; /* of who writes to the keeper's ring */
 };
 
+/* Why translated code faulted. Up to DBT_FAULT_ADDEND the access can be made again, most often; the others leave to the interpreter. */
+enum dbt_fault_cause {
+	DBT_FAULT_FILLED,   /* the table's entry was not there yet */
+	DBT_FAULT_WRITTEN,  /* it was, to read only: the page's first write, or the first since it was code */
+	DBT_FAULT_ADDEND,   /* it was; a kept addend was another page's */
+	DBT_FAULT_CROSSES,  /* the access has two pages */
+	DBT_FAULT_DEVICE,
+	DBT_FAULT_CODE,     /* write to a page of translated code, or to ROM */
+	DBT_FAULT_GUEST,    /* the guest gets a page fault */
+	DBT_FAULT_WRAPS,    /* an address of 32-bit code that has to wrap */
+	DBT_FAULT_ALIGNED,  /* a store that is not aligned as it must be, to a page that has no entry */
+	DBT_FAULT_GENERAL,  /* #GP: not canonical, not aligned */
+	DBT_FAULT_ARITHMETIC, /* #DE, #MF, #XM */
+	DBT_FAULT_OTHER,
+	DBT_FAULT_COUNT,
+};
+extern const char *const dbt_fault_names[DBT_FAULT_COUNT];
+
 struct dbt_stats {
 	uint64_t translations, translated_insns, invalidated, resumed, cache_flushes;
 	uint64_t moved;  /* blocks that were translated for another address before */
@@ -188,7 +206,8 @@ struct dbt_stats {
 	uint64_t guest_bytes, host_bytes; /* of translations */
 	uint64_t exits[DBT_EXIT_COUNT];
 	uint64_t faults, fault_fills, fault_steps, fault_kicks;
-	uint64_t fault_addends; /* a kept addend was another page's */
+	uint64_t fault_causes[DBT_FAULT_COUNT], interpreted_causes[DBT_FAULT_COUNT]; /* of faults; of fault_steps */
+	uint64_t absent_filled; /* of DBT_EXIT_ABSENT: the page was there */
 	/* With --stats: instructions that translated code left to the interpreter, by operation; and those after a fault. */
 	uint64_t steps[X86_OP_COUNT], step_faults[X86_OP_COUNT];
 	uint64_t faults_seen; /* of fault_steps */

@@ -180,29 +180,27 @@ static unsigned accesses_of(struct dbt *d, ucontext_t *context, const struct x86
 /* Of an access that no entry can be had for. */
 static enum dbt_fault_cause why_not_filled(struct dbt *d, const struct access *access)
 {
+	bool user = d->cpu.cpl == 3, any = !(d->cpu.s.cr0 & X86_CR0_PG) || (!user && !(d->cpu.s.cr0 & X86_CR0_WP));
+	const struct mem_slot *slot;
 	struct x86_walk walk;
 
 	if (x86_walk(&d->cpu.vm->mem, &d->cpu.s, d->cpu.cpuid->physical_bits, access->gva,
-		     X86_WALK_PROBE | X86_WALK_SMAP_AC | (d->cpu.cpl == 3 ? X86_WALK_USER : 0), &walk) != 0)
+		     X86_WALK_PROBE | X86_WALK_SMAP_AC | (user ? X86_WALK_USER : 0), &walk) != 0)
 		return DBT_FAULT_GUEST;
-	if (!mem_find(&d->cpu.vm->mem, walk.gpa))
+	slot = mem_find(&d->cpu.vm->mem, walk.gpa);
+	if (!slot)
 		return DBT_FAULT_DEVICE;
-	/* Whether the guest may write there only a profile wants to know. */
-	if (d->profile && access->write &&
-	    x86_walk(&d->cpu.vm->mem, &d->cpu.s, d->cpu.cpuid->physical_bits, access->gva,
-		     X86_WALK_PROBE | X86_WALK_WRITE | X86_WALK_SMAP_AC | (d->cpu.cpl == 3 ? X86_WALK_USER : 0), &walk) == 0)
+	if (access->write && (walk.writable || any) && (slot->read_only || dbt_ram_protected(d->shared->ram, walk.gpa)))
 		return DBT_FAULT_CODE;
 	return DBT_FAULT_GUEST;
 }
 
-/* True if the access can be made again now; *addend: of the last access. *site: what to make of the instruction if it
- * happens often. */
-static bool fill(struct dbt *d, const struct access *accesses, unsigned count, uint64_t *addend, bool *changed,
-		 enum dbt_site *site)
+/* Up to DBT_FAULT_WRITTEN: an entry is another one now; DBT_FAULT_ADDEND: all are as they were; else there can be none. *addend: of the
+ * last access. *site: what to make of the instruction if it happens often. */
+static enum dbt_fault_cause fill(struct dbt *d, const struct access *accesses, unsigned count, uint64_t *addend, enum dbt_site *site)
 {
-	enum dbt_fault_cause cause;
+	enum dbt_fault_cause cause = count ? DBT_FAULT_ADDEND : DBT_FAULT_OTHER;
 
-	*changed = false;
 	*site = SITE_PLAIN;
 	for (unsigned i = 0; i < count; i++) {
 		const struct access *a = &accesses[i];
@@ -210,28 +208,29 @@ static bool fill(struct dbt *d, const struct access *accesses, unsigned count, u
 		bool had;
 
 		if (!canonical(a->gva) || !canonical(a->gva + a->size - 1))
-			return false;
+			return DBT_FAULT_GENERAL;
 		if ((a->gva & ~PAGE_MASK) + a->size > PAGE_SIZE) {
 			*site = SITE_CROSSES;
 			dbt_profile_fault(d, DBT_FAULT_CROSSES, a->gva);
-			return false;
+			return DBT_FAULT_CROSSES;
 		}
 		had = dbt_mmu_peek(&d->mmu, a->gva, dbt_table_index(d), &before);
 		if (dbt_mmu_fill(&d->mmu, a->gva, a->write, dbt_table_index(d), addend) != DBT_FILLED) {
 			cause = why_not_filled(d, a);
-			if (cause == DBT_FAULT_DEVICE)
-				*site = SITE_STEP;
-			if (cause == DBT_FAULT_GUEST)
-				*site = SITE_ABSENT;
+			/* A write to code that happens often may as well look first. */
+			*site = cause == DBT_FAULT_DEVICE ? SITE_STEP : SITE_ABSENT;
 			dbt_profile_fault(d, cause, a->gva);
 			d->missed_gva = a->gva;
-			return false;
+			return cause;
 		}
-		*changed |= !had || before != *addend;
+		if (!had)
+			cause = DBT_FAULT_FILLED;
+		else if (before != *addend && cause == DBT_FAULT_ADDEND)
+			cause = DBT_FAULT_WRITTEN;
 	}
 	if (count)
-		dbt_profile_fault(d, *changed ? DBT_FAULT_FILLED : DBT_FAULT_ADDEND, accesses[count - 1].gva);
-	return count > 0;
+		dbt_profile_fault(d, cause, accesses[count - 1].gva);
+	return cause;
 }
 
 /* An instruction that faults often gets another form, when its block can be replaced: not while the signal returns, to
@@ -311,7 +310,7 @@ static unsigned base_of(const struct x86_insn *insn)
 }
 
 /* True if the access is to be made again. */
-static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, struct tb_insn *insn, uint32_t at)
+static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, struct tb_insn *insn, uint32_t at, enum dbt_fault_cause *cause)
 {
 	struct access accesses[3];
 	struct x86_insn decoded;
@@ -321,30 +320,34 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 	bool changed, wraps;
 	int length;
 
+	*cause = DBT_FAULT_OTHER;
 	length = x86_decode(&decoded, tb->bytes + insn->guest, tb->length - insn->guest, (enum x86_mode)(tb->key & 3));
 	if (length <= 0)
 		return false;
 	count = accesses_of(d, context, &decoded, rip + (unsigned)length, accesses);
-	if (count && misaligned(&decoded, &accesses[0]))
+	if (count && misaligned(&decoded, &accesses[0])) {
+		*cause = DBT_FAULT_ALIGNED;
 		return false;
+	}
 	/* Where the sum is accessed, the addend of the page that it wraps to would lead 4 GiB away from that. */
 	wraps = wrapping(&decoded, insn, accesses, count);
 	if (wraps && (insn->flags & TB_INSN_U_LIVE)) {
+		*cause = DBT_FAULT_WRAPS;
 		count_site(d, tb, insn, TB_REDIRECT, SITE_WRAPS);
 		return false;
 	}
-	if (!fill(d, accesses, count, &addend, &changed, &site)) {
+	*cause = fill(d, accesses, count, &addend, &site);
+	if (*cause > DBT_FAULT_ADDEND) {
 		d->missed_rip = rip;
 		if (site != SITE_ABSENT || dbt_looks_first(&decoded))
 			count_site(d, tb, insn, TB_REDIRECT, site);
 		return false;
 	}
+	changed = *cause != DBT_FAULT_ADDEND;
 	if (at == insn->commit && (insn->flags & TB_INSN_U_LIVE)) {
 		/* The addend may be that of another page near by, or older than the entry. */
 		if ((uint64_t)context->uc_mcontext.gregs[REG_R11] == addend)
 			return false;
-		if (!changed)
-			d->stats.fault_addends++;
 		if (!changed || dbt_looks_first(&decoded))
 			count_site(d, tb, insn, at, changed ? SITE_ABSENT : SITE_FRESH);
 		set_host(context, HOST_U, addend);
@@ -354,11 +357,29 @@ static bool memory_fault(struct dbt *d, ucontext_t *context, struct tb *tb, stru
 	}
 	if (!changed) {
 		/* An address wraps, or the look-up was that of a register whose page is none. */
+		if (wraps)
+			*cause = DBT_FAULT_WRAPS;
 		count_site(d, tb, insn, TB_REDIRECT, wraps ? SITE_WRAPS : SITE_FRESH);
 		return false;
 	}
 	set_pc(context, d->code_run + tb->host + insn->host);
 	return true;
+}
+
+/* Of a fault that is no access to memory, which tables could help. */
+static enum dbt_fault_cause other_cause(greg_t trap)
+{
+	switch (trap) {
+	case X86_EXC_GP:
+	case X86_EXC_SS:
+		return DBT_FAULT_GENERAL;
+	case X86_EXC_DE:
+	case X86_EXC_MF:
+	case X86_EXC_XM:
+		return DBT_FAULT_ARITHMETIC;
+	default:
+		return DBT_FAULT_OTHER;
+	}
 }
 
 /* ---- handlers ---- */
@@ -434,9 +455,12 @@ static void on_fault(int signal, siginfo_t *info, void *raw)
 {
 	struct dbt *d = current;
 	ucontext_t *context = raw;
+	greg_t trap = context->uc_mcontext.gregs[REG_TRAPNO];
+	enum dbt_fault_cause cause;
 	struct tb_insn *insn;
 	struct tb *tb;
 	uint32_t at;
+	bool memory;
 
 	if (!d || !in_cache(d, host_pc(context))) {
 		not_ours(signal, info, raw);
@@ -455,16 +479,20 @@ static void on_fault(int signal, siginfo_t *info, void *raw)
 	d->stats.faults++;
 	dbt_time(d, DBT_TIME_FAULTS);
 	/* #GP, of an address that is not canonical or not aligned as the instruction wants it, is no matter of tables. */
-	if (signal == SIGSEGV && context->uc_mcontext.gregs[REG_TRAPNO] == X86_EXC_PF &&
-	    memory_fault(d, context, tb, insn, at)) {
+	memory = signal == SIGSEGV && trap == X86_EXC_PF;
+	if (memory && memory_fault(d, context, tb, insn, at, &cause)) {
 		d->stats.fault_fills++;
 	} else {
-		if (context->uc_mcontext.gregs[REG_TRAPNO] != X86_EXC_PF)
-			dbt_profile_fault(d, DBT_FAULT_OTHER, tb->rip + insn->guest);
+		if (!memory) {
+			cause = other_cause(trap);
+			dbt_profile_fault(d, cause, tb->rip + insn->guest);
+		}
+		d->stats.interpreted_causes[cause]++;
 		d->stats.fault_steps++;
 		context->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)HOST_TF;
 		leave_for(d, context, tb, insn, d->exit_step);
 	}
+	d->stats.fault_causes[cause]++;
 	dbt_time(d, DBT_TIME_TRANSLATED);
 }
 

@@ -39,12 +39,6 @@ static const char *const doing[DBT_TIME_COUNT] = {
 	[DBT_TIME_TRANSLATION] = "translation", [DBT_TIME_TRANSLATED] = "translated", [DBT_TIME_FAULTS] = "fault handlers",
 };
 
-static const char *const causes[DBT_FAULT_COUNT] = {
-	[DBT_FAULT_FILLED] = "entry filled", [DBT_FAULT_ADDEND] = "another page's addend", [DBT_FAULT_CROSSES] = "crosses pages",
-	[DBT_FAULT_DEVICE] = "device", [DBT_FAULT_CODE] = "write to code or ROM", [DBT_FAULT_GUEST] = "page fault of the guest",
-	[DBT_FAULT_OTHER] = "no page fault",
-};
-
 static int sample_signal(void)
 {
 	return SIGRTMIN + 4;
@@ -88,7 +82,7 @@ void dbt_profile_sample(struct dbt *d, bool in_block, uint64_t rip)
 void dbt_profile_fault(struct dbt *d, enum dbt_fault_cause cause, gva_t gva)
 {
 	if (unlikely(d->profile != NULL))
-		count(d, PROFILE_FAULT, causes[cause], gva & PAGE_MASK);
+		count(d, PROFILE_FAULT, dbt_fault_names[cause], gva & PAGE_MASK);
 }
 
 void dbt_profile_step(struct dbt *d, unsigned op)

@@ -7,17 +7,6 @@
 
 struct profile_sink;
 
-enum dbt_fault_cause {
-	DBT_FAULT_FILLED,  /* the table's entry was not there yet */
-	DBT_FAULT_ADDEND,  /* it was; a kept addend was another page's */
-	DBT_FAULT_CROSSES,
-	DBT_FAULT_DEVICE,
-	DBT_FAULT_CODE,
-	DBT_FAULT_GUEST,
-	DBT_FAULT_OTHER,   /* #GP, #DE, #XM */
-	DBT_FAULT_COUNT,
-};
-
 /* For the process: who gets the samples' signal. */
 int dbt_profile_signal_init(void (*handler)(int, siginfo_t *, void *));
 /* On the vcpu's thread. 0 also when nobody asks. */

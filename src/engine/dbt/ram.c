@@ -83,6 +83,8 @@ struct dbt_ram {
 	unsigned count;
 	uint8_t *area; /* holds nowhere and all views */
 	size_t area_size;
+	_Atomic uint64_t parts[2]; /* windows that were made ready: to read, to write */
+	_Atomic uint64_t protections;
 	uint8_t *read_begin, *write_begin; /* of what can be read, and written, by views and regions */
 };
 
@@ -336,7 +338,8 @@ static uint8_t *view_of(struct dbt_ram *ram, gpa_t gpa, bool writable, bool read
 	collapse(v, page);
 	if (!install_guards(v, view, window))
 		return NULL;
-	bit_set(v->ready[view], window);
+	if (!bit_set(v->ready[view], window))
+		atomic_fetch_add_explicit(&ram->parts[writable], 1, memory_order_relaxed);
 	/* Advice: a read maps the pages around as well. */
 	madvise(at, PAGE_SIZE, MADV_POPULATE_READ);
 	return at;
@@ -456,12 +459,24 @@ static void set_protection(struct dbt_ram *ram, gpa_t gpa, bool on)
 
 void dbt_ram_protect(struct dbt_ram *ram, gpa_t gpa)
 {
+	if (!dbt_ram_protected(ram, gpa))
+		atomic_fetch_add_explicit(&ram->protections, 1, memory_order_relaxed);
 	set_protection(ram, gpa, true);
 }
 
 void dbt_ram_unprotect(struct dbt_ram *ram, gpa_t gpa)
 {
 	set_protection(ram, gpa, false);
+}
+
+struct dbt_ram_counts dbt_ram_counts(const struct dbt_ram *ram)
+{
+	return (struct dbt_ram_counts){
+		.read_parts = atomic_load_explicit(&ram->parts[0], memory_order_relaxed),
+		.write_parts = atomic_load_explicit(&ram->parts[1], memory_order_relaxed),
+		.regions = __atomic_load_n(&ram->regions, __ATOMIC_RELAXED),
+		.protections = atomic_load_explicit(&ram->protections, memory_order_relaxed),
+	};
 }
 
 uint8_t *dbt_ram_nowhere(struct dbt_ram *ram)

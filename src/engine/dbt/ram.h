@@ -55,6 +55,13 @@ void dbt_ram_unprotect(struct dbt_ram *ram, gpa_t gpa);
 /* Where invalid table entries point: the middle one of 3 pages that are PROT_NONE for ever. */
 uint8_t *dbt_ram_nowhere(struct dbt_ram *ram);
 
+/* What was done so far: parts of 2 MiB used for the first time, by way of access; regions mapped; pages taken out of the writable views. Any
+ * thread. */
+struct dbt_ram_counts {
+	uint64_t read_parts, write_parts, regions, protections;
+};
+struct dbt_ram_counts dbt_ram_counts(const struct dbt_ram *ram);
+
 /* All that can be read lies from here on, nowhere before it; all that can be written from there on, what can only be read before it. */
 uintptr_t dbt_ram_begin(struct dbt_ram *ram, bool writable);
 

@@ -164,8 +164,10 @@ static bool page_found(struct dbt *d, uint32_t arg)
 
 	d->absent[arg >> 8].misses++;
 	/* Both pages are looked at before D is set in one. */
-	if (!crosses && dbt_mmu_fill(&d->mmu, d->missed_gva, write, dbt_table_index(d), &addend) == DBT_FILLED)
+	if (!crosses && dbt_mmu_fill(&d->mmu, d->missed_gva, write, dbt_table_index(d), &addend) == DBT_FILLED) {
+		d->stats.absent_filled++;
 		return true;
+	}
 	d->missed_rip = cpu->s.rip;
 	return false;
 }

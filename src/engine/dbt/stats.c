@@ -19,6 +19,13 @@ static const char *const time_names[DBT_TIME_COUNT] = {
 	[DBT_TIME_C] = "finding and linking blocks", [DBT_TIME_INTERPRETER] = "interpreter",
 };
 
+const char *const dbt_fault_names[DBT_FAULT_COUNT] = {
+	[DBT_FAULT_FILLED] = "entry filled", [DBT_FAULT_WRITTEN] = "first write", [DBT_FAULT_ADDEND] = "another page's addend",
+	[DBT_FAULT_CROSSES] = "crosses pages", [DBT_FAULT_DEVICE] = "device", [DBT_FAULT_CODE] = "write to code or ROM",
+	[DBT_FAULT_GUEST] = "page fault of the guest", [DBT_FAULT_WRAPS] = "address wraps", [DBT_FAULT_ALIGNED] = "store not aligned",
+	[DBT_FAULT_GENERAL] = "general protection", [DBT_FAULT_ARITHMETIC] = "arithmetic", [DBT_FAULT_OTHER] = "other",
+};
+
 static uint64_t tsc(void)
 {
 	return __builtin_ia32_rdtsc();
@@ -73,6 +80,19 @@ void dbt_stats_step(struct dbt *d)
 	d->stats.step_faults[op] += faulted;
 }
 
+/* Of the VM: told once. */
+static void report_ram(struct dbt *d, struct stats_sink *sink)
+{
+	struct dbt_ram_counts ram = dbt_ram_counts(d->shared->ram);
+
+	if (d->cpu.vcpu->index)
+		return;
+	stats_add(sink, NULL, "parts of RAM first read", ram.read_parts);
+	stats_add(sink, NULL, "parts of RAM first written", ram.write_parts);
+	stats_add(sink, NULL, "large pages of RAM mapped", ram.regions);
+	stats_add(sink, NULL, "pages of RAM protected as code", ram.protections);
+}
+
 static void report_times(struct dbt *d, struct stats_sink *sink)
 {
 	const struct dbt_clock *clock = &d->clock;
@@ -110,8 +130,6 @@ void dbt_report(struct vcpu *vcpu, struct stats_sink *sink)
 		{"blocks resumed", stats->resumed},
 		{"cache flushes", stats->cache_flushes},
 		{"faults", stats->faults},
-		{"faults that filled entries", stats->fault_fills - stats->fault_addends},
-		{"faults of kept addends", stats->fault_addends},
 		{"faults interpreted", stats->fault_steps},
 		{"kicks", stats->fault_kicks},
 		{"blocks checked", stats->checked},
@@ -127,14 +145,20 @@ void dbt_report(struct vcpu *vcpu, struct stats_sink *sink)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(counters); i++)
 		stats_add(sink, NULL, counters[i].name, counters[i].value);
+	report_ram(d, sink);
 	report_times(d, sink);
+	for (unsigned i = 0; i < DBT_FAULT_COUNT; i++)
+		sink->add(sink, &(struct stat){.group = "fault", .name = dbt_fault_names[i], .value = stats->fault_causes[i],
+					       .part = "interpreted", .part_value = stats->interpreted_causes[i]});
 	for (unsigned i = 0; i < DBT_EXIT_COUNT; i++)
-		stats_add(sink, "left for", exit_names[i], stats->exits[i]);
+		sink->add(sink, &(struct stat){.group = "left for", .name = exit_names[i], .value = stats->exits[i],
+					       .part = "entry filled", .part_value = i == DBT_EXIT_ABSENT ? stats->absent_filled : 0});
 	for (unsigned i = 0; i < X86_OP_COUNT; i++) {
 		if (stats->steps[i])
 			sink->add(sink, &(struct stat){.group = "interpreted", .name = i == X86_INVALID ? "(not decoded)" : x86_op_name(i), .value = stats->steps[i],
 						       .part = "after faults", .part_value = stats->step_faults[i]});
 	}
+	cpu_report(&d->cpu, sink);
 	for (unsigned i = 0; i < X86_OP_COUNT; i++) {
 		if (stats->helped[i])
 			stats_add(sink, "helped", x86_op_name(i), stats->helped[i]);

@@ -154,6 +154,14 @@ static int interp_debug(struct vcpu *vcpu)
 	return 0;
 }
 
+static void interp_report(struct vcpu *vcpu, struct stats_sink *sink)
+{
+	const struct cpu *cpu = vcpu->engine_vcpu;
+
+	if (cpu)
+		cpu_report(cpu, sink);
+}
+
 const struct engine_ops interp_engine = {
 	.name = "interp",
 	.about = "interpreter: the reference, runs on every host",
@@ -170,4 +178,5 @@ const struct engine_ops interp_engine = {
 	.dirty_sync = interp_dirty_sync,
 	.instructions = interp_instructions,
 	.debug = interp_debug,
+	.report = interp_report,
 };

@@ -139,12 +139,18 @@ static void print_exits(const struct vm *vm, FILE *out)
 	uint64_t total = 0;
 
 	for (unsigned kind = 0; kind < VM_EXIT_KIND_COUNT; kind++) {
-		uint64_t count = 0;
+		uint64_t count = 0, writes = 0;
 
-		for (unsigned i = 0; i < vm->vcpu_count; i++)
+		for (unsigned i = 0; i < vm->vcpu_count; i++) {
 			count += vm->vcpus[i]->stats.exits[kind];
+			writes += vm->vcpus[i]->stats.writes[kind];
+		}
 		if (count)
-			fprintf(out, "exits %s: %llu\n", vm_exit_name(kind), (unsigned long long)count);
+			fprintf(out, "exits %s: %llu", vm_exit_name(kind), (unsigned long long)count);
+		if (writes)
+			fprintf(out, " (writes %llu)", (unsigned long long)writes);
+		if (count)
+			fputc('\n', out);
 		total += count;
 	}
 	fprintf(out, "exits: %llu\n", (unsigned long long)total);

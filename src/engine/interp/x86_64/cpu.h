@@ -131,6 +131,12 @@ struct cpu_event {
 	uint32_t error;
 };
 
+/* What a vcpu was interrupted by: counted where it costs nothing, reported by cpu_report(). */
+struct cpu_counts {
+	uint64_t exceptions[32], external, nmi, software; /* delivered to the guest */
+	uint64_t irq, held_back, nmi_requests, flush, timer, loop; /* requests seen; held_back: of an interrupt while IF was clear */
+};
+
 /* What the vcpus of one VM share. */
 struct interp_vm {
 	struct lock split_lock; /* locked operations that no host atomic can do take turns */
@@ -208,6 +214,7 @@ struct cpu {
 	bool (*run_translated)(struct cpu *cpu);
 	struct block_cache blocks;
 	uint64_t instructions;
+	struct cpu_counts counts;
 
 	jmp_buf jump;
 	enum cpu_leave leave;
@@ -248,6 +255,12 @@ static inline bool cpu_narrow_user(const struct cpu *cpu)
 /* A zeroed struct cpu becomes vcpu's at power-on; vm->engine_vm is a struct interp_vm or begins with one. -ENOMEM. */
 int cpu_init(struct cpu *cpu, struct vcpu *vcpu) must_check;
 void cpu_destroy(struct cpu *cpu);
+
+/* ---- counts.c ---- */
+struct stats_sink;
+void cpu_count_delivery(struct cpu *cpu, const struct cpu_event *event);
+/* The figures of cpu->counts; any thread. */
+void cpu_report(const struct cpu *cpu, struct stats_sink *sink);
 
 /* ---- run loop (run.c) ---- */
 /* Ends the instruction and leaves the engine; cpu->exit is filled. Does not return. */

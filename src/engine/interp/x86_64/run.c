@@ -164,6 +164,7 @@ static void deliver(struct cpu *cpu)
 {
 	struct cpu_event event = cpu->event;
 
+	cpu_count_delivery(cpu, &event);
 	if (trace_on(cpu->vm, TRACE_EXCEPTION))
 		trace_line(cpu->vm, TRACE_EXCEPTION, "cpu%u vector %u error %x rip %lx cr2 %lx rsp %lx cpl %u kind %d",
 			   cpu->vcpu->index, event.vector, event.error, (unsigned long)cpu->s.rip,
@@ -183,6 +184,12 @@ static void debug_event(struct cpu *cpu, enum cpu_event_kind kind, uint64_t bits
 	cpu->leave = LEAVE_EXCEPTION;
 }
 
+static void flush_requested(struct cpu *cpu)
+{
+	cpu->counts.flush++;
+	tlb_flush_writes(cpu);
+}
+
 /* True if the engine has to be left. */
 static bool handle_requests(struct cpu *cpu)
 {
@@ -192,13 +199,18 @@ static bool handle_requests(struct cpu *cpu)
 
 	if (likely(!request))
 		return false;
-	if (request & ~(uint32_t)REQUESTS_OF_ENGINE)
+	if (request & ~(uint32_t)REQUESTS_OF_ENGINE) {
+		cpu->counts.loop++;
 		return true;
+	}
 	if (vcpu_take_request(vcpu, VCPU_REQ_FLUSH))
-		tlb_flush_writes(cpu);
-	vcpu_take_request(vcpu, VCPU_REQ_TIMER);
-	if (vcpu_take_request(vcpu, VCPU_REQ_NMI))
+		flush_requested(cpu);
+	if (vcpu_take_request(vcpu, VCPU_REQ_TIMER))
+		cpu->counts.timer++;
+	if (vcpu_take_request(vcpu, VCPU_REQ_NMI)) {
+		cpu->counts.nmi_requests++;
 		cpu->s.nmi_pending = true;
+	}
 	if (cpu->s.nmi_pending && !cpu->s.nmi_blocked && !shadow) {
 		cpu->s.nmi_pending = false;
 		cpu->s.nmi_blocked = true;
@@ -211,8 +223,10 @@ static bool handle_requests(struct cpu *cpu)
 	if (shadow && (cpu->s.rflags & X86_FLAG_IF))
 		return false; /* after the next instruction; the request stays */
 	vcpu_take_request(vcpu, VCPU_REQ_IRQ);
+	cpu->counts.irq++;
 	if (!(cpu->s.rflags & X86_FLAG_IF)) {
 		cpu->irq_blocked = cpu->vm->irq_ops->pending(vcpu) >= 0;
+		cpu->counts.held_back += cpu->irq_blocked;
 		return false;
 	}
 
@@ -428,7 +442,7 @@ int interp_x86_run(struct vcpu *vcpu, struct vm_exit *exit)
 	cpu->exit = exit;
 	/* Before anything is executed, the rest of a half-done instruction too: see code_page_mark(). */
 	if (vcpu_take_request(vcpu, VCPU_REQ_FLUSH))
-		tlb_flush_writes(cpu);
+		flush_requested(cpu);
 	complete(cpu, exit);
 	cpu->leave = LEAVE_NONE;
 	if (setjmp(cpu->jump)) {
