@@ -52,6 +52,7 @@ struct vm_config {
 	bool check_tb_cache;    /* compare translations of earlier runs with new ones */
 	bool check;             /* compare translated code with the interpreter */
 	const char *profile;    /* file for where the time went, "-": stderr, NULL: not wanted */
+	const char *count_blocks; /* file for how often guest code was executed, "-": stderr, NULL: not wanted */
 	const char *tb_cache;   /* directory for translations that outlive the VM, "none", NULL: the default one */
 	const char *gdb;        /* "unix=P", "tcp=[HOST:]PORT", or NULL */
 	bool paused;            /* the guest does not start by itself */

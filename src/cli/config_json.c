@@ -249,7 +249,7 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 	const struct {
 		const char *key;
 		const char **text;
-	} texts[] = {{"kernel", &config->kernel}, {"initrd", &config->initrd}, {"append", &config->append}, {"dump_tb", &config->dump_tb}, {"profile", &config->profile}, {"tb_cache", &config->tb_cache}};
+	} texts[] = {{"kernel", &config->kernel}, {"initrd", &config->initrd}, {"append", &config->append}, {"dump_tb", &config->dump_tb}, {"profile", &config->profile}, {"count_blocks", &config->count_blocks}, {"tb_cache", &config->tb_cache}};
 	const struct {
 		const char *key;
 		bool *flag;
@@ -413,6 +413,7 @@ void config_json_print(const struct run_options *options, FILE *out)
 	json_object_set_new(root, "stats", json_boolean(config->stats));
 	json_object_set_new(root, "dump_tb", text_or_null(config->dump_tb));
 	json_object_set_new(root, "profile", text_or_null(config->profile));
+	json_object_set_new(root, "count_blocks", text_or_null(config->count_blocks));
 	json_object_set_new(root, "tb_cache", text_or_null(config->tb_cache));
 	json_object_set_new(root, "perf_map", json_boolean(config->perf_map));
 	json_object_set_new(root, "check", json_boolean(config->check));

@@ -338,6 +338,13 @@ static int apply_profile(struct run_options *options, const char *text, char *wh
 	return copy_text(options, &options->config.profile, text);
 }
 
+static int apply_count_blocks(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (!*text)
+		return refuse(why, why_size, "--count-blocks names no file; write --count-blocks FILE, or - for stderr");
+	return copy_text(options, &options->config.count_blocks, text);
+}
+
 static int apply_tb_cache(struct run_options *options, const char *text, char *why, size_t why_size)
 {
 	if (!*text)
@@ -395,6 +402,7 @@ static const struct option option_table[] = {
 	{"dump", "tb[=FILE]", "each translation: guest code beside host code (default: to stderr)", apply_dump},
 	{"perf-map", NULL, "name translated code for perf, in /tmp/perf-PID.map", apply_perf_map},
 	{"profile", "FILE", "where the guest's time went: blocks, pages, faults (-: to stderr)", apply_profile},
+	{"count-blocks", "FILE", "how often each piece of guest code was executed (-: to stderr)", apply_count_blocks},
 	{"check", "interp|tb-cache", "compare each translated block with the interpreter (slow), those of earlier runs with new ones", apply_check},
 	{"gdb", "unix=P|tcp=[HOST:]PORT", "where gdb finds the machine (`target remote`)", apply_gdb},
 	{"paused", NULL, "do not start the guest: gdb's continue does", apply_paused},

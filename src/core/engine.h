@@ -85,6 +85,8 @@ struct engine_ops {
 	int (*debug_check)(const struct debug_point *points, unsigned count);
 	/* Optional: where the time went, if vm->profile asks (core/profile.h). Own thread, before vcpu_destroy. */
 	void (*profile)(struct vcpu *vcpu, struct profile_sink *sink);
+	/* Optional: gives what it still has to vm->block_counts, if that is there (core/block_counts.h). Likewise. */
+	void (*count_blocks)(struct vcpu *vcpu);
 };
 
 /* All engines of this build, best first, NULL at the end (engine/engines.c). */

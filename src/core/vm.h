@@ -54,6 +54,7 @@ struct vm_config; /* board/config.h */
 struct x86_cpuid_table;
 struct stats_sink;
 struct profile_sink;
+struct block_count_sink;
 struct translation_log;
 struct debug;
 
@@ -96,6 +97,7 @@ struct vm {
 	struct stats_sink *stats;           /* who wants figures (core/stats.h), or NULL; fixed before vcpu_init */
 	struct debug *debug;            /* for a debugger (core/debug.h), or NULL; fixed before vcpu_init */
 	struct profile_sink *profile;       /* who wants to know where time goes (core/profile.h), or NULL; fixed before vcpu_init */
+	struct block_count_sink *block_counts; /* who wants guest code counted (core/block_counts.h), or NULL; fixed before vcpu_init */
 	_Atomic uint64_t first_serial_ns;   /* platform clock at the first byte out of a serial port */
 };
 

@@ -131,12 +131,12 @@ refused 1 "cannot listen at '$work/nowhere/gdb'" run --kernel "$kernel" --gdb "u
 
 accepted 0 run --print-config --kernel k --initrd i --append 'a "b" c' --cpus 3 --memory 1G --disk 'd,ro,serial=s' \
 	--disk e --net user,hostfwd=tcp:1:2,hostfwd=tcp:3:4 --rng off --serial none --console pty --no-reboot \
-	--gdb tcp=[::1]:1234 --paused --cpu v2,+aes,-pcid --test-devices --stats --no-sandbox --trace io,exits --dump tb=t --perf-map --profile p --check interp --engine interp -- sh -c "echo 'x'"
+	--gdb tcp=[::1]:1234 --paused --cpu v2,+aes,-pcid --test-devices --stats --no-sandbox --trace io,exits --dump tb=t --perf-map --profile p --count-blocks c --check interp --engine interp -- sh -c "echo 'x'"
 cp "$work/out" "$work/config.json"
 accepted 0 run --config "$work/config.json" --print-config
 cmp "$work/config.json" "$work/out" || complain 'the JSON changes when it is read and printed'
 for text in '"kernel": "k"' '"append": "a \"b\" c"' '"cpu": "v2,+aes,-pcid"' '"cpus": 3' '"memory": "1024M"' '"serial": "s"' '"host": 3' \
-	'"rng": false' '"console": "pty"' '"no_sandbox": true' '"dump_tb": "t"' '"perf_map": true' '"profile": "p"' '"check": true' '"gdb": "tcp=[::1]:1234"' '"paused": true' '"exits"' "\"echo 'x'\""; do
+	'"rng": false' '"console": "pty"' '"no_sandbox": true' '"dump_tb": "t"' '"perf_map": true' '"profile": "p"' '"count_blocks": "c"' '"check": true' '"gdb": "tcp=[::1]:1234"' '"paused": true' '"exits"' "\"echo 'x'\""; do
 	grep -qF -- "$text" "$work/config.json" || complain "$text is not in the JSON"
 done
 bad_json() {

@@ -13,6 +13,7 @@
  */
 #include "engine/dbt/dbt.h"
 #include "engine/dbt/cache.h"
+#include "engine/dbt/counts.h"
 #include "base/errno.h"
 #include "base/fmt.h"
 #include "base/string.h"
@@ -392,7 +393,7 @@ static bool tb_insert(struct dbt *d, struct tb *tb)
 
 static bool room_for_block(const struct dbt *d)
 {
-	return d->code_size - d->code_used - d->cold_used > 2 * TB_MAX_HOST && d->tb_count < d->tb_max - 1 &&
+	return dbt_counts_room(d) && d->code_size - d->code_used - d->cold_used > 2 * TB_MAX_HOST && d->tb_count < d->tb_max - 1 &&
 	       d->meta_size - d->meta_used > 65536 && d->link_count < DBT_LINKS_MAX - TB_MAX_EXITS &&
 	       d->slot_kinds[dbt_kind_now(d)].count < DBT_SLOTS_MAX - TB_MAX_EXITS &&
 	       d->slot_kinds[dbt_kind_now(d)].pair_count < DBT_PAIR_NONE - 1;
@@ -481,8 +482,8 @@ static uint32_t entry_before(struct dbt *d, uint64_t rip)
 /* From the file of an earlier run, from another address, or new. */
 static struct tb *translation_of(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa, const uint8_t *second)
 {
-	/* Records know nothing of breakpoints. */
-	bool records = !second && !dbt_narrow(d) && !d->cpu.vm->debug;
+	/* Records know nothing of breakpoints, and code with counters is of no use elsewhere. */
+	bool records = !second && !dbt_narrow(d) && !d->cpu.vm->debug && !d->runs;
 	struct tb *tb = records ? dbt_cache_load(d, rip, gpa, page) : NULL;
 
 	if (!tb && records)
@@ -490,7 +491,7 @@ static struct tb *translation_of(struct dbt *d, uint64_t rip, gpa_t gpa, const u
 	if (tb)
 		return tb;
 	tb = dbt_translate(d, rip, gpa, page, second_gpa, second);
-	if (tb && !d->cpu.vm->debug)
+	if (tb && !d->cpu.vm->debug && !d->runs)
 		dbt_cache_offer(d, tb, page);
 	return tb;
 }
@@ -933,6 +934,8 @@ static void targets_clear(struct dbt *d, struct dbt_targets *targets, enum dbt_k
 
 void dbt_code_flush(struct dbt *d)
 {
+	if (unlikely(d->runs != NULL))
+		dbt_counts_collect(d);
 	targets_clear(d, &d->kernel, DBT_KERNEL);
 	for (unsigned i = 0; i < d->mmu.context_count; i++) {
 		for (enum dbt_kind kind = 0; kind < DBT_KINDS; kind++)

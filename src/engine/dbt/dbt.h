@@ -262,7 +262,8 @@ struct dbt {
 	uint64_t not_begin[2]; /* minus dbt_ram_begin() of what can be read, and written */
 	uint64_t branch_target; /* of a call through memory, while its return address is pushed; MXCSR while it is looked at */
 	uint32_t exit_reason, exit_arg;
-	uint32_t host_mxcsr, pad;
+	uint32_t host_mxcsr;
+	uint32_t counting;     /* the counter of the run that is executed, with --count-blocks */
 	uint16_t flags_word;   /* AL = OF, AH = LAHF's byte */
 
 	struct dbt_vm *shared;
@@ -315,6 +316,8 @@ struct dbt {
 	bool rf;        /* RF is set before the instruction at rip; translated code has it cleared in cpu.s.rflags */
 	bool measuring; /* --stats, --profile, `ruse top`: the clock runs */
 	struct dbt_profile *profile; /* NULL without --profile */
+	struct counted_run *runs;  /* what counters stand for; NULL without --count-blocks */
+	uint32_t run_count;
 	int thread_id;
 	void *signal_stack;
 	_Atomic bool thread_known;

@@ -7,6 +7,7 @@
 #include "base/fmt.h"
 #include "core/platform.h"
 #include "engine/dbt/cache.h"
+#include "engine/dbt/counts.h"
 #include "engine/dbt/dbt_engine.h"
 #include "engine/dbt/host_cpu.h"
 #include "engine/dbt/profile.h"
@@ -86,9 +87,9 @@ static uint32_t host_mxcsr(void)
 }
 
 /* GS-relative offsets reach two pages of it from every thread: page-aligned, zeroed. */
-static struct dbt *alloc_dbt(void)
+static struct dbt *alloc_dbt(const struct vm *vm)
 {
-	void *at = mmap(NULL, sizeof(struct dbt), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *at = mmap(NULL, sizeof(struct dbt) + dbt_counts_size(vm), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	return at == MAP_FAILED ? NULL : at;
 }
@@ -102,7 +103,7 @@ static unsigned contexts_of(const struct vm *vm)
 
 static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 {
-	struct dbt *d = alloc_dbt();
+	struct dbt *d = alloc_dbt(vcpu->vm);
 	int r = -ENOMEM;
 
 	if (!d)
@@ -124,7 +125,8 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	r = dbt_code_init(d, CODE_SIZE);
 	if (r < 0)
 		goto fail_code;
-	if (vcpu->vm->check)
+	r = dbt_counts_init(d);
+	if (r == 0 && vcpu->vm->check)
 		r = dbt_check_init(d);
 	if (r == 0)
 		r = dbt_thread_init(d);
@@ -144,12 +146,13 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 fail_code:
 	dbt_profile_end(d);
 	dbt_check_exit(d);
+	dbt_counts_destroy(d);
 	dbt_code_destroy(d);
 	dbt_mmu_destroy(&d->mmu);
 fail_cpu:
 	cpu_destroy(&d->cpu);
 fail_unmap:
-	munmap(d, sizeof(*d));
+	munmap(d, sizeof(*d) + dbt_counts_size(vcpu->vm));
 fail:
 	fmt_print(why, why_size, "cannot prepare processor %u for translation (error %d): free memory, use fewer --cpus, or "
 				 "choose --engine interp", vcpu->index, -r);
@@ -163,11 +166,12 @@ static void dbt_vcpu_destroy(struct vcpu *vcpu)
 	dbt_profile_end(d);
 	dbt_thread_exit(d);
 	dbt_check_exit(d);
+	dbt_counts_destroy(d);
 	dbt_code_destroy(d);
 	dbt_mmu_destroy(&d->mmu);
 	cpu_destroy(&d->cpu);
 	vcpu->engine_vcpu = NULL;
-	munmap(d, sizeof(*d));
+	munmap(d, sizeof(*d) + dbt_counts_size(vcpu->vm));
 }
 
 static int dbt_get_state(struct vcpu *vcpu, union arch_state *state)
@@ -211,6 +215,11 @@ static int dbt_dirty_sync(struct vm *vm)
 	return interp_engine.dirty_sync(vm);
 }
 
+static void dbt_count_blocks(struct vcpu *vcpu)
+{
+	dbt_counts_collect(vcpu->engine_vcpu);
+}
+
 static int dbt_engine_run(struct vcpu *vcpu, struct vm_exit *exit)
 {
 	struct dbt *d = vcpu->engine_vcpu;
@@ -242,6 +251,7 @@ const struct engine_ops dbt_engine = {
 	.report = dbt_report,
 	.measure = dbt_measure,
 	.profile = dbt_profile_report,
+	.count_blocks = dbt_count_blocks,
 	.keeper = &dbt_keeper,
 	.debug = dbt_engine_debug,
 };

@@ -1,6 +1,7 @@
 /* Running translated code: find it, enter it, and see to what it returned for.
  */
 #include "engine/dbt/dbt.h"
+#include "engine/dbt/counts.h"
 #include "base/string.h"
 #include "engine/dbt/x87_image.h"
 #include "engine/interp/x86_64/lazy.h"
@@ -131,6 +132,7 @@ static void run_block(struct dbt *d, struct tb *tb)
 {
 	select_side(d);
 	dbt_select(d);
+	dbt_counts_enter(d);
 	enter(d, tb ? (uintptr_t)tb_entry(d, tb) : (uintptr_t)d->enter_rip);
 }
 
@@ -221,6 +223,9 @@ left:
 			cpu->s.rflags |= X86_FLAG_RF;
 		reason = d->exit_reason;
 		arg = d->exit_arg;
+		/* An access for which there is an entry now goes on where it was. */
+		if (reason != DBT_EXIT_ABSENT)
+			dbt_counts_left(d);
 		switch (reason) {
 		case DBT_EXIT_STEP:
 			dbt_x87_store(d);
@@ -236,6 +241,7 @@ left:
 			break;
 		case DBT_EXIT_ABSENT:
 			if (!page_found(d, arg)) {
+				dbt_counts_left(d);
 				dbt_x87_store(d);
 				return true;
 			}

@@ -4,6 +4,7 @@
  * branch, or an instruction that the interpreter has to execute. What leaves it is collected and written behind it.
  */
 #include "engine/dbt/translate.h"
+#include "engine/dbt/counts.h"
 #include "base/string.h"
 
 /* Instructions that a block has before it gives way to one that begins where it has come to. */
@@ -342,6 +343,8 @@ void tr_begin(struct tr *tr, struct dbt *d, uint64_t rip, gpa_t gpa, const uint8
 	tr->ended = tr->failed = tr->uses_x87 = tr->shadow = false;
 	tr->u_disp = 0;
 	tr_forget_addends(tr);
+	tr->run_count = 0;
+	tr->run_ended = true;
 }
 
 /* Does the block end before the next instruction? */
@@ -361,6 +364,20 @@ static bool ends_here(const struct tr *tr, unsigned limit)
 	return limit == TR_NO_LIMIT && tr->count >= JOIN_AFTER && !tr->shadow && dbt_tb_exists(tr->d, tr->at, tr->gpa + length, dbt_key(tr->d));
 }
 
+/* With --count-blocks: what comes next is counted, if it does not follow what came before in any case. */
+static void count_run(struct tr *tr)
+{
+	tr->run_at = tr->e.at;
+	if (unlikely(tr->d->runs != NULL) && tr->run_ended)
+		dbt_counts_emit(tr);
+}
+
+static void uncount_run(struct tr *tr)
+{
+	if (tr->e.at != tr->run_at)
+		dbt_counts_take_back(tr, tr->run_at);
+}
+
 void tr_walk(struct tr *tr, unsigned limit)
 {
 	while (!tr->ended) {
@@ -368,6 +385,7 @@ void tr_walk(struct tr *tr, unsigned limit)
 			end_with_jump(tr, tr->at);
 			break;
 		}
+		count_run(tr);
 		tr->info = &tr->insns[tr->count++];
 		*tr->info = (struct tb_insn){.host = (uint16_t)(tr->e.at - tr->start), .guest = (uint16_t)(tr->at - tr->rip)};
 		tr->info->commit = tr->info->host;
@@ -376,6 +394,7 @@ void tr_walk(struct tr *tr, unsigned limit)
 		if (!fetch(tr) && tr->count > 1 && !tr->shadowed) {
 			/* A block of its own, which may have another page. */
 			tr->count--;
+			uncount_run(tr);
 			end_with_jump(tr, tr->at);
 			break;
 		} else if (!tr->insn.op) {
@@ -388,6 +407,7 @@ void tr_walk(struct tr *tr, unsigned limit)
 		if (tr->shadowed)
 			tr->info->flags |= TB_INSN_SHADOW;
 		tr->at = tr->next;
+		tr->run_ended = dbt_counts_ends_run(&tr->insn);
 	}
 	/* Room for the jump that replaces a stale block. */
 	while (tr->e.at - tr->start < TB_REDIRECT && !tr->e.overflow)
@@ -406,6 +426,8 @@ struct tb *tr_finish(struct tr *tr)
 	if (tr->e.overflow)
 		return NULL;
 	tb = make_tb(tr);
+	if (tb && unlikely(d->runs != NULL))
+		dbt_counts_keep(tr, tb);
 	if (tb)
 		d->code_used = (size_t)(tr->e.at - d->code_write + 15) & ~(size_t)15;
 	return tb;
@@ -414,7 +436,7 @@ struct tb *tr_finish(struct tr *tr)
 struct tb *dbt_translate(struct dbt *d, uint64_t rip, gpa_t gpa, const uint8_t *page, gpa_t second_gpa,
 			 const uint8_t *second)
 {
-	bool keep = !second && !dbt_narrow(d) && !d->cpu.vm->debug && dbt_moved_again(d, rip, gpa);
+	bool keep = !second && !dbt_narrow(d) && !d->cpu.vm->debug && !d->runs && dbt_moved_again(d, rip, gpa);
 	struct emit_notes notes; /* large, as tr is: only what is read first is set */
 	struct tr tr;
 	struct tb *tb;

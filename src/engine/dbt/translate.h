@@ -74,6 +74,10 @@ struct tr {
 	uint8_t guest[TB_MAX_INSNS * 15]; /* the block's bytes so far */
 	bool shadow;          /* the instruction was an STI: no interrupt before the next */
 	bool shadowed;        /* it comes behind an STI */
+	uint8_t runs[TB_MAX_INSNS]; /* with --count-blocks (counts.h): their first instructions */
+	unsigned run_count;
+	bool run_ended;       /* the next instruction begins one */
+	uint8_t *run_at;      /* where its counting would begin */
 };
 
 /* ---- translate.c: one block, see dbt_translate() ---- */

@@ -14,6 +14,7 @@
 #include "backend/net_user.h"
 #include "board/board.h"
 #include "core/vm.h"
+#include "host/linux/block_counts.h"
 #include "host/linux/calibrate.h"
 #include "host/linux/command.h"
 #include "host/linux/gdb_server.h"
@@ -61,6 +62,7 @@ struct launch {
 	struct descriptors inherited; /* from our parent; closed with the sandbox */
 	struct stats stats;
 	struct profile profile;
+	struct block_counts block_counts;
 	struct monitor *monitor;
 	struct gdb_server *gdb;
 	struct translations *translations; /* --dump tb, --perf-map */
@@ -297,11 +299,11 @@ static int open_translations(struct launch *launch)
 {
 	const struct vm_config *config = launch->config;
 
-	if (!config->dump_tb && !config->perf_map && !config->check && !config->profile)
+	if (!config->dump_tb && !config->perf_map && !config->check && !config->profile && !config->count_blocks)
 		return 0;
 	if (!launch->engine->translates) {
 		snprintf(launch->why, sizeof(launch->why), "the %s engine translates nothing for %s to show; choose --engine dbt",
-			 launch->engine->name, config->dump_tb ? "--dump tb" : config->perf_map ? "--perf-map" : config->check ? "--check" : "--profile");
+			 launch->engine->name, config->dump_tb ? "--dump tb" : config->perf_map ? "--perf-map" : config->check ? "--check" : config->profile ? "--profile" : "--count-blocks");
 		return -EINVAL;
 	}
 	if (config->check && config->cpus > 1) {
@@ -311,6 +313,12 @@ static int open_translations(struct launch *launch)
 	}
 	if (config->profile) {
 		int r = profile_open(&launch->profile, config->profile, launch->why, sizeof(launch->why));
+
+		if (r)
+			return r;
+	}
+	if (config->count_blocks) {
+		int r = block_counts_open(&launch->block_counts, config->count_blocks, launch->why, sizeof(launch->why));
 
 		if (r)
 			return r;
@@ -398,8 +406,8 @@ static int create_machine(struct launch *launch)
 	r = launch->board->create(launch->vm, &launch->inputs, launch->why, sizeof(launch->why));
 	if (r)
 		return r;
-	/* (With a debugger translations are others.) */
-	if (launch->engine->keeper && !config->gdb)
+	/* With a debugger or counters translations are others: not for other runs, nor theirs for this one. */
+	if (launch->engine->keeper && !config->gdb && !config->count_blocks)
 		r = keeper_open(launch->vm, config->tb_cache, !config->no_sandbox, &launch->keeper, launch->why, sizeof(launch->why));
 	if (r)
 		return r;
@@ -526,6 +534,8 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 	launch->monitor = monitor_open(launch->loop);
 	if (launch->config->profile)
 		launch->vm->profile = &launch->profile.sink;
+	if (launch->config->count_blocks)
+		launch->vm->block_counts = &launch->block_counts.sink;
 	if (!r)
 		r = threads_create(launch->vm, enter_vcpu, launch, &launch->threads, launch->why, sizeof(launch->why));
 	if (!r && launch->sandbox)
@@ -550,6 +560,8 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 	drain_output(launch);
 	if (launch->config->profile)
 		profile_print(&launch->profile);
+	if (launch->config->count_blocks)
+		block_counts_print(&launch->block_counts);
 	if (launch->config->stats)
 		stats_print(stats, launch->vm, stderr);
 	return 0;
@@ -622,6 +634,7 @@ static void finish(struct launch *launch)
 		if (inputs->ports[i].backend)
 			inputs->ports[i].backend->ops->destroy(inputs->ports[i].backend);
 	profile_close(&launch->profile);
+	block_counts_close(&launch->block_counts);
 	monitor_close(launch->monitor);
 	if (launch->translations)
 		translations_close(launch->translations);

@@ -79,6 +79,8 @@ static void *vcpu_main(void *arg)
 		engine->report(thread->vcpu, all->vm->stats);
 	if (engine->profile && all->vm->profile)
 		engine->profile(thread->vcpu, all->vm->profile);
+	if (engine->count_blocks && all->vm->block_counts)
+		engine->count_blocks(thread->vcpu);
 	atomic_fetch_add(&all->ended, 1);
 	platform_wake(&all->ended, true);
 	while (atomic_load(&all->gate) == GATE_OPEN)
