@@ -3,8 +3,9 @@
  * Example:
  *     bus_attach(&vm->pio, 0x3f8, 8, &uart->dev, 0);
  *
- * Regions are attached while the machine is built; look-ups then take no lock (sorted array, binary
- * search). The bus guarantees a device accesses that lie inside its region and are naturally aligned
+ * Most regions are attached while the machine is built. Those whose place the guest chooses (PCI's base address
+ * registers) are attached and detached while it runs: look-ups take no lock (sorted array, binary search), and look again
+ * if the array changed under them. The bus guarantees a device accesses that lie inside its region and are naturally aligned
  * and of a size within [min_size, max_size]: larger or misaligned guest accesses are split, smaller
  * reads are widened, smaller writes are dropped. Where nothing answers, reads give all ones and writes
  * go nowhere.
@@ -12,9 +13,10 @@
 #ifndef CORE_BUS_H
 #define CORE_BUS_H
 
+#include "base/lock.h"
 #include "base/types.h"
 
-#define BUS_MAX_REGIONS 64
+#define BUS_MAX_REGIONS 256
 
 struct device;
 
@@ -29,7 +31,9 @@ struct bus_region {
 
 struct bus {
 	struct bus_region regions[BUS_MAX_REGIONS]; /* sorted by base, disjoint */
-	unsigned count;
+	_Atomic uint32_t count;
+	_Atomic uint32_t changes; /* odd while regions change; then look-ups wait */
+	struct lock lock;         /* of changing: a leaf */
 };
 
 /* bus_attach takes sizes 1 to 8. min_size and max_size are powers of two, size a multiple of min_size.
@@ -37,6 +41,11 @@ struct bus {
 int bus_attach(struct bus *bus, uint64_t base, uint64_t size, struct device *dev, unsigned index) must_check;
 int bus_attach_sized(struct bus *bus, uint64_t base, uint64_t size, struct device *dev, unsigned index,
 		     uint8_t min_size, uint8_t max_size) must_check;
+
+/* For regions that the guest moves: the same without a message, since what overlaps is the guest's doing. Any thread. */
+int bus_map(struct bus *bus, const struct bus_region *region) must_check;
+/* Removes dev's region at base. Accesses that found it before may still be under way. Any thread. */
+void bus_unmap(struct bus *bus, uint64_t base, const struct device *dev);
 
 /* size 1, 2, 4 or 8. Takes the device's lock around its read or write. */
 uint64_t bus_read(struct bus *bus, uint64_t address, unsigned size);

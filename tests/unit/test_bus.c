@@ -151,10 +151,41 @@ static void test_devices(void **state)
 	assert_int_equal(device_register(&vm, &devices[VM_MAX_DEVICES], &probe_ops, "one-more"), -ENOSPC);
 }
 
+/* What the guest moves: no message for an overlap, found at its new place only, gone when it is unmapped. */
+static void test_moving(void **state)
+{
+	static struct vm vm;
+	struct probe probe;
+	struct bus_region region = {.base = 0x1000, .size = 32, .dev = &probe.dev, .index = 3, .min_size = 1, .max_size = 4};
+
+	setup(&vm, &probe);
+	fake_reset();
+	assert_int_equal(bus_map(&vm.mmio, &region), 0);
+	assert_int_equal(bus_map(&vm.mmio, &region), -EEXIST);
+	assert_string_equal(fake_log_text(), "");
+	assert_int_equal(bus_read(&vm.mmio, 0x1004, 1), 0x14);
+	bus_unmap(&vm.mmio, 0x1008, &probe.dev); /* not where it begins */
+	assert_int_equal(bus_read(&vm.mmio, 0x1004, 1), 0x14);
+	bus_unmap(&vm.mmio, 0x1000, &probe.dev);
+	assert_int_equal(bus_read(&vm.mmio, 0x1004, 1), 0xff);
+	region.base = 0x2000;
+	assert_int_equal(bus_map(&vm.mmio, &region), 0);
+	assert_int_equal(bus_read(&vm.mmio, 0x2000, 2), 0x1110);
+	assert_int_equal(bus_read(&vm.mmio, 0x1000, 2), 0xffff);
+	for (unsigned i = 1; i < BUS_MAX_REGIONS; i++) {
+		region.base = 0x2000 + i * 32;
+		assert_int_equal(bus_map(&vm.mmio, &region), 0);
+	}
+	region.base = 0;
+	assert_int_equal(bus_map(&vm.mmio, &region), -ENOSPC);
+	assert_int_equal(bus_read(&vm.mmio, 0x2000 + 31 * 32 + 1, 1), 0x11);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_attach),
+		cmocka_unit_test(test_moving),
 		cmocka_unit_test(test_accesses_are_cut),
 		cmocka_unit_test(test_sizes_are_kept),
 		cmocka_unit_test(test_devices),
