@@ -14,14 +14,17 @@
 struct board_ram {
 	gpa_t gpa;
 	uint64_t size;
+	bool read_only; /* ROM: load() fills it */
 };
 
 struct board_inputs {
-	const struct image *kernel;
+	const struct image *kernel;   /* or NULL: firmware looks for one */
+	const struct image *firmware; /* or NULL */
 	const struct image *initrd; /* or NULL */
 	struct block_backend *disks[CONFIG_MAX_DISKS];
 	struct net_backend *nets[CONFIG_MAX_NETS];
 	struct char_backend *serial;
+	struct char_backend *firmware_log; /* what firmware says at the debug port; or NULL */
 	/* virtio-console: port 0 is the console; further ports are named. NULL backend: not there. */
 	struct {
 		const char *name;
@@ -36,7 +39,8 @@ struct board_ops {
 	 * everything fits. -errno and one sentence naming the thing and the remedy in why. */
 	int (*check)(const struct vm_config *config, const struct board_inputs *inputs, char *why, size_t why_size);
 	/* The guest-physical ranges that want host memory, lowest first; returns how many. */
-	unsigned (*memory_map)(const struct vm_config *config, struct board_ram *ram, unsigned max);
+	unsigned (*memory_map)(const struct vm_config *config, const struct board_inputs *inputs, struct board_ram *ram,
+			       unsigned max);
 	/* Makes the devices; memory slots are there, the engine's vm_init has run. */
 	int (*create)(struct vm *vm, const struct board_inputs *inputs, char *why, size_t why_size);
 	/* Loads kernel, initrd and tables, and sets the boot processor's first state. Also on every reset. */

@@ -4,9 +4,11 @@
  */
 #include "board/board.h"
 #include "board/x86_64/microvm.h"
+#include "board/x86_64/pc.h"
 
 const struct board_ops *const boards[] = {
 	&board_microvm,
+	&board_pc,
 	NULL,
 };
 

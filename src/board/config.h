@@ -28,10 +28,11 @@ struct net_config {
 typedef const char *char_config;
 
 struct vm_config {
-	const char *board;      /* "microvm" */
+	const char *board;      /* "microvm", "pc" */
 	const char *engine;     /* "auto", "kvm", "dbt", "interp" */
 	const char *cpu;        /* "v2,+aes" (arch/x86_64/cpu_model.h), or NULL: all that engine and host can do */
-	const char *kernel;
+	const char *kernel;     /* or NULL, with firmware */
+	const char *firmware;   /* a file, "seabios", "ovmf", or NULL: the kernel is started without */
 	const char *initrd;     /* or NULL */
 	const char *append;     /* or NULL */
 	unsigned cpus;          /* 1..64 */
@@ -43,6 +44,7 @@ struct vm_config {
 	bool rng;
 	char_config serial;
 	char_config console;
+	char_config firmware_log; /* what firmware says at its debug port; NULL: nowhere */
 	bool no_reboot;
 	bool test_devices;
 	bool stats;

@@ -204,7 +204,7 @@ static int read_choice(struct reader *reader, const char *key, json_t *value)
 		return r;
 	if (!strcmp(key, "board")) {
 		if (!board_find(text))
-			return refuse(reader, "the board \"%s\" is unknown; use \"microvm\"", text);
+			return refuse(reader, "the board \"%s\" is unknown; use \"microvm\" or \"pc\"", text);
 		config->board = text;
 	} else {
 		if (strcmp(text, "auto") && !engine_find(text))
@@ -249,7 +249,10 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 	const struct {
 		const char *key;
 		const char **text;
-	} texts[] = {{"kernel", &config->kernel}, {"initrd", &config->initrd}, {"append", &config->append}, {"dump_tb", &config->dump_tb}, {"profile", &config->profile}, {"count_blocks", &config->count_blocks}, {"tb_cache", &config->tb_cache}};
+	} texts[] = {{"kernel", &config->kernel},	{"firmware", &config->firmware},
+		     {"initrd", &config->initrd},	{"append", &config->append},
+		     {"dump_tb", &config->dump_tb},	{"profile", &config->profile},
+		     {"count_blocks", &config->count_blocks}, {"tb_cache", &config->tb_cache}};
 	const struct {
 		const char *key;
 		bool *flag;
@@ -289,6 +292,8 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 		return read_gdb(reader, key, value);
 	if (!strcmp(key, "serial"))
 		return read_place(reader, key, value, &config->serial);
+	if (!strcmp(key, "firmware_log"))
+		return read_place(reader, key, value, &config->firmware_log);
 	if (!strcmp(key, "console"))
 		return read_place(reader, key, value, &config->console);
 	return refuse(reader, "\"%s\" is unknown; `ruse run --print-config` shows all that there is", key);
@@ -398,6 +403,7 @@ void config_json_print(const struct run_options *options, FILE *out)
 	json_object_set_new(root, "board", json_string(config->board));
 	json_object_set_new(root, "engine", json_string(config->engine));
 	json_object_set_new(root, "kernel", text_or_null(config->kernel));
+	json_object_set_new(root, "firmware", text_or_null(config->firmware));
 	json_object_set_new(root, "initrd", text_or_null(config->initrd));
 	json_object_set_new(root, "append", text_or_null(config->append));
 	json_object_set_new(root, "cpu", text_or_null(config->cpu));
@@ -408,6 +414,7 @@ void config_json_print(const struct run_options *options, FILE *out)
 	json_object_set_new(root, "rng", json_boolean(config->rng));
 	json_object_set_new(root, "serial", text_or_null(config->serial));
 	json_object_set_new(root, "console", text_or_null(config->console));
+	json_object_set_new(root, "firmware_log", text_or_null(config->firmware_log));
 	json_object_set_new(root, "no_reboot", json_boolean(config->no_reboot));
 	json_object_set_new(root, "test_devices", json_boolean(config->test_devices));
 	json_object_set_new(root, "stats", json_boolean(config->stats));

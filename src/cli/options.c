@@ -234,6 +234,11 @@ static int apply_kernel(struct run_options *options, const char *text, char *why
 	return copy_text(options, &options->config.kernel, text);
 }
 
+static int apply_firmware(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	return copy_text(options, &options->config.firmware, text);
+}
+
 static int apply_initrd(struct run_options *options, const char *text, char *why, size_t why_size)
 {
 	return copy_text(options, &options->config.initrd, text);
@@ -247,7 +252,7 @@ static int apply_append(struct run_options *options, const char *text, char *why
 static int apply_board(struct run_options *options, const char *text, char *why, size_t why_size)
 {
 	if (!board_find(text))
-		return refuse(why, why_size, "--board %s is unknown; use microvm", text);
+		return refuse(why, why_size, "--board %s is unknown; use microvm or pc", text);
 	return copy_text(options, &options->config.board, text);
 }
 
@@ -308,6 +313,13 @@ static int apply_console(struct run_options *options, const char *text, char *wh
 	int r = check_char_config("--console", text, why, why_size);
 
 	return r ? r : copy_text(options, &options->config.console, text);
+}
+
+static int apply_firmware_log(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	int r = check_char_config("--firmware-log", text, why, why_size);
+
+	return r ? r : copy_text(options, &options->config.firmware_log, text);
 }
 
 static int apply_config(struct run_options *options, const char *text, char *why, size_t why_size)
@@ -384,7 +396,10 @@ static const struct option option_table[] = {
 	{"kernel", "FILE", "bzImage, ELF with PVH note, x86-64 ELF or multiboot-1 kernel", apply_kernel},
 	{"initrd", "FILE", "initial RAM disk; the module of a multiboot kernel", apply_initrd},
 	{"append", "TEXT", "the kernel's command line", apply_append},
-	{"board", "NAME", "machine: microvm (default)", apply_board},
+	{"firmware", "FILE|seabios|ovmf", "firmware of the board pc, which boots from a disk", apply_firmware},
+	{"firmware-log", "stdio|none|file=P|unix=P|pty", "what firmware says at its debug port (default none)", apply_firmware_log},
+	{"board", "NAME", "machine: microvm (default), pc", apply_board},
+	{"machine", "NAME", "the same", apply_board},
 	{"engine", "NAME", "auto (default: the fastest that works), kvm, dbt, interp", apply_engine},
 	{"cpu", "MODEL[,+FEATURE|-FEATURE]...", "processor: host (default), v3, v2, v1; help lists them", apply_cpu},
 	{"cpus", "N", "virtual processors, 1 to 64 (default 1)", apply_cpus},
@@ -415,7 +430,7 @@ static const struct option option_table[] = {
 
 void run_options_help(FILE *out)
 {
-	fputs("usage: ruse run --kernel FILE [OPTION]... [-- COMMAND [ARG]...]\n\n", out);
+	fputs("usage: ruse run {--kernel FILE | --board pc --firmware FILE} [OPTION]... [-- COMMAND [ARG]...]\n\n", out);
 	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
 		const struct option *option = &option_table[i];
 		int width = fprintf(out, "  --%s%s%s", option->name, option->argument ? " " : "",
@@ -551,8 +566,8 @@ int run_options_check(struct run_options *options, char *why, size_t why_size)
 {
 	struct vm_config *config = &options->config;
 
-	if (!config->kernel)
-		return refuse(why, why_size, "no kernel: give --kernel FILE (./run fetches one and gives it)");
+	if (!config->kernel && !config->firmware)
+		return refuse(why, why_size, "no kernel: give --kernel FILE (./run fetches one and gives it), or --board pc --firmware seabios");
 	if (config->command && !config->initrd)
 		return refuse(why, why_size,
 			      "a command needs an initrd whose init runs it: give --initrd FILE (./run builds one)");

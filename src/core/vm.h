@@ -26,7 +26,7 @@
 #include "core/vcpu.h"
 #include "mem/mem.h"
 
-#define VM_MAX_DEVICES      64
+#define VM_MAX_DEVICES      128
 #define VM_MAX_MSR_HANDLERS 16
 
 enum vm_stop_reason {

@@ -27,14 +27,12 @@
 #include "board/x86_64/microvm.h"
 
 #include "arch/state.h"
-#include "arch/x86_64/cpu_model.h"
 #include "arch/x86_64/cpuid.h"
-#include "arch/x86_64/vcpu_hooks.h"
 #include "base/errno.h"
 #include "base/fmt.h"
 #include "base/string.h"
+#include "board/x86_64/parts.h"
 #include "core/platform.h"
-#include "core/tsc.h"
 #include "dev/irq/irqchip.h"
 #include "dev/misc/acpi_pm.h"
 #include "dev/misc/debugexit.h"
@@ -65,7 +63,8 @@ struct microvm {
 	struct x86_cpuid_table cpuid;
 };
 
-static unsigned microvm_memory_map(const struct vm_config *config, struct board_ram *ram, unsigned max)
+static unsigned microvm_memory_map(const struct vm_config *config, const struct board_inputs *inputs,
+				   struct board_ram *ram, unsigned max)
 {
 	const uint64_t low = config->memory < MICROVM_LOW_RAM_END ? config->memory : MICROVM_LOW_RAM_END;
 	unsigned count = 0;
@@ -81,7 +80,7 @@ static void plan_input(const struct vm_config *config, const struct board_inputs
 		       struct loader_input *input)
 {
 	struct board_ram ram[2];
-	unsigned count = microvm_memory_map(config, ram, ARRAY_SIZE(ram));
+	unsigned count = microvm_memory_map(config, inputs, ram, ARRAY_SIZE(ram));
 	struct loader_range *range = input->map;
 
 	*input = (struct loader_input){
@@ -112,89 +111,28 @@ static int microvm_check(const struct vm_config *config, const struct board_inpu
 		fmt_print(why, why_size, "the microvm board takes 1 to %u processors; change --cpus", VM_MAX_VCPUS);
 		return -EINVAL;
 	}
+	if (!inputs->kernel || inputs->firmware) {
+		fmt_print(why, why_size, "the microvm board starts a kernel without firmware; give --kernel, or --board pc with --firmware");
+		return -EINVAL;
+	}
 	plan_input(config, inputs, &input);
 	return loader_plan(&input, &plan, why, why_size);
 }
 
 /* ---- devices ---- */
 
-/* Takes over dev, also when it fails. */
-static int add_virtio(struct vm *vm, struct irqchip *chip, struct virtio_device *dev, const char *id)
+static int add_virtio(struct vm *vm, void *ctx, struct virtio_device *dev, const char *id)
 {
 	struct microvm *board = vm->board_data;
 	unsigned index = board->virtio_count;
 	int r = virtio_mmio_create(vm, dev, MICROVM_VIRTIO + (gpa_t)index * MICROVM_VIRTIO_STEP,
-				   irqchip_line(chip, microvm_virtio_gsi(index)), 0, id);
+				   irqchip_line(ctx, microvm_virtio_gsi(index)), 0, id);
 
 	if (r)
 		virtio_destroy(dev);
 	else
 		board->virtio_count++;
 	return r;
-}
-
-static int create_disks(struct vm *vm, const struct board_inputs *inputs, struct irqchip *chip)
-{
-	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++) {
-		struct virtio_device *dev;
-		char id[16];
-		int r;
-
-		if (!inputs->disks[i])
-			continue;
-		fmt_print(id, sizeof(id), "disk%u", i);
-		r = virtio_blk_create(vm, inputs->disks[i], &dev);
-		if (!r)
-			r = add_virtio(vm, chip, dev, id);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static int create_nets(struct vm *vm, const struct board_inputs *inputs, struct irqchip *chip)
-{
-	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++) {
-		struct virtio_device *dev;
-		char id[16];
-		int r;
-
-		if (!inputs->nets[i])
-			continue;
-		fmt_print(id, sizeof(id), "net%u", i);
-		r = virtio_net_create(vm, inputs->nets[i], &dev);
-		if (!r)
-			r = add_virtio(vm, chip, dev, id);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static int create_console(struct vm *vm, const struct board_inputs *inputs, struct irqchip *chip)
-{
-	struct virtio_console_port ports[CONFIG_MAX_PORTS];
-	struct virtio_device *dev;
-	int r;
-
-	if (!inputs->port_count)
-		return 0;
-	for (unsigned i = 0; i < inputs->port_count; i++)
-		ports[i] = (struct virtio_console_port){.name = inputs->ports[i].name,
-							.backend = inputs->ports[i].backend};
-	r = virtio_console_create(vm, ports, inputs->port_count, &dev);
-	return r ? r : add_virtio(vm, chip, dev, "console");
-}
-
-static int create_rng(struct vm *vm, struct irqchip *chip)
-{
-	struct virtio_device *dev;
-	int r;
-
-	if (!vm->config->rng)
-		return 0;
-	r = virtio_rng_create(vm, &dev);
-	return r ? r : add_virtio(vm, chip, dev, "rng");
 }
 
 /* What public bare-metal test kernels expect of a machine. */
@@ -238,14 +176,6 @@ static int create_legacy(struct vm *vm, const struct board_inputs *inputs, struc
 	return r;
 }
 
-/* The engine's own counter, where it has one. */
-static uint64_t tsc_hz(struct vm *vm)
-{
-	uint64_t hz = vm->engine->tsc_hz ? vm->engine->tsc_hz(vm) : 0;
-
-	return hz ? hz : X86_TSC_HZ_DEFAULT;
-}
-
 static int microvm_create(struct vm *vm, const struct board_inputs *inputs, char *why, size_t why_size)
 {
 	struct microvm *board = platform_alloc(sizeof(*board));
@@ -257,13 +187,7 @@ static int microvm_create(struct vm *vm, const struct board_inputs *inputs, char
 		return -ENOMEM;
 	}
 	vm->board_data = board;
-	vm->arch_ops = &x86_vcpu_ops;
-	x86_cpuid_build(&board->cpuid, vm->vcpu_count, tsc_hz(vm));
-	vm->cpuid = &board->cpuid;
-	if (vm->engine->cpuid_filter)
-		vm->engine->cpuid_filter(vm);
-	x86_cpuid_derive(vm->cpuid); /* what was taken away */
-	r = x86_cpu_model_apply(vm->cpuid, vm->config->cpu, why, why_size);
+	r = parts_create_processors(vm, &board->cpuid, why, why_size);
 	if (r)
 		return r;
 
@@ -273,13 +197,7 @@ static int microvm_create(struct vm *vm, const struct board_inputs *inputs, char
 	if (!r)
 		r = create_legacy(vm, inputs, chip);
 	if (!r)
-		r = create_disks(vm, inputs, chip);
-	if (!r)
-		r = create_nets(vm, inputs, chip);
-	if (!r)
-		r = create_console(vm, inputs, chip);
-	if (!r)
-		r = create_rng(vm, chip);
+		r = parts_create_virtio(vm, inputs, add_virtio, chip);
 	if (!r)
 		r = create_test_devices(vm, chip);
 	if (r)
@@ -366,13 +284,7 @@ static void microvm_reset(struct vm *vm)
 {
 	const struct microvm *board = vm->board_data;
 
-	for (unsigned i = 0; i < vm->vcpu_count; i++) {
-		union arch_state state = board->boot;
-
-		if (i > 0)
-			x86_state_reset(&state.x86, false);
-		vcpu_power_on(vm->vcpus[i], &state);
-	}
+	parts_power_on(vm, &board->boot);
 }
 
 static void microvm_destroy(struct vm *vm)

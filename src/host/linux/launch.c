@@ -47,7 +47,7 @@ struct launch {
 	const struct vm_config *config;
 	const struct board_ops *board;
 	const struct engine_ops *engine;
-	struct image kernel, initrd;
+	struct image kernel, initrd, firmware;
 	struct command *command;
 	struct board_inputs inputs;
 	struct loop *loop;
@@ -73,14 +73,34 @@ struct launch {
 
 /* ---- what the description names ---- */
 
+/* Debian's packages of firmware, by name. */
+static const char *firmware_path(const char *name)
+{
+	if (!strcmp(name, "seabios"))
+		return "/usr/share/seabios/bios-256k.bin";
+	return strcmp(name, "ovmf") ? name : "/usr/share/OVMF/OVMF_CODE_4M.fd";
+}
+
+static int open_image(struct launch *launch, struct image *image, const char *path, const char *what,
+		      const struct image **input)
+{
+	int r = path ? image_file_open(image, path, what, launch->why, sizeof(launch->why)) : 0;
+
+	if (path && !r)
+		*input = image;
+	return r;
+}
+
 static int open_images(struct launch *launch)
 {
 	const struct vm_config *config = launch->config;
-	int r = image_file_open(&launch->kernel, config->kernel, "kernel", launch->why, sizeof(launch->why));
+	int r = open_image(launch, &launch->kernel, config->kernel, "kernel", &launch->inputs.kernel);
 
+	if (!r)
+		r = open_image(launch, &launch->firmware, config->firmware ? firmware_path(config->firmware) : NULL, "firmware",
+			       &launch->inputs.firmware);
 	if (r)
 		return r;
-	launch->inputs.kernel = &launch->kernel;
 	if (!config->initrd)
 		return 0;
 	r = image_file_open(&launch->initrd, config->initrd, "initrd", launch->why, sizeof(launch->why));
@@ -178,6 +198,8 @@ static int open_consoles(struct launch *launch)
 	} else {
 		r = open_char(launch, console_on_stdio ? "none" : "stdio", "serial0", &launch->inputs.serial);
 	}
+	if (!r && config->firmware_log)
+		r = open_char(launch, config->firmware_log, "firmware-log", &launch->inputs.firmware_log);
 	if (r || (!config->console && !config->command))
 		return r;
 	struct char_backend *console = NULL;
@@ -334,10 +356,11 @@ static int open_translations(struct launch *launch)
 static int add_memory(struct launch *launch)
 {
 	struct board_ram ram[MEM_MAX_SLOTS];
-	unsigned count = launch->board->memory_map(launch->config, ram, ARRAY_SIZE(ram));
-	unsigned flags = GUEST_MEMORY_HUGE | (launch->engine->shared_memory ? GUEST_MEMORY_SHARED : 0);
+	unsigned count = launch->board->memory_map(launch->config, &launch->inputs, ram, ARRAY_SIZE(ram));
+	unsigned common = GUEST_MEMORY_HUGE | (launch->engine->shared_memory ? GUEST_MEMORY_SHARED : 0);
 
 	for (unsigned i = 0; i < count; i++) {
+		unsigned flags = common | (ram[i].read_only ? GUEST_MEMORY_ROM : 0);
 		int r = guest_memory_add(&launch->memory, &launch->vm->mem, ram[i].gpa, ram[i].size, flags,
 					 launch->why, sizeof(launch->why));
 		if (r)
@@ -495,7 +518,7 @@ static int final_status(struct launch *launch)
 /* A guest may power off with its last words still on their way into a pipe that is full. */
 static bool output_waits(const struct launch *launch)
 {
-	if (char_blocked(launch->inputs.serial))
+	if (char_blocked(launch->inputs.serial) || (launch->inputs.firmware_log && char_blocked(launch->inputs.firmware_log)))
 		return true;
 	for (unsigned i = 0; i < launch->inputs.port_count; i++)
 		if (char_blocked(launch->inputs.ports[i].backend))
@@ -630,6 +653,8 @@ static void finish(struct launch *launch)
 			inputs->nets[i]->ops->destroy(inputs->nets[i]);
 	if (inputs->serial)
 		inputs->serial->ops->destroy(inputs->serial);
+	if (inputs->firmware_log)
+		inputs->firmware_log->ops->destroy(inputs->firmware_log);
 	for (unsigned i = 0; i < inputs->port_count; i++)
 		if (inputs->ports[i].backend)
 			inputs->ports[i].backend->ops->destroy(inputs->ports[i].backend);
@@ -652,7 +677,7 @@ static int check(struct launch *launch)
 
 	launch->board = board_find(config->board);
 	if (!launch->board) {
-		snprintf(launch->why, sizeof(launch->why), "board %s is unknown; use microvm", config->board);
+		snprintf(launch->why, sizeof(launch->why), "board %s is unknown; use microvm or pc", config->board);
 		return -EINVAL;
 	}
 	r = open_images(launch);
@@ -684,6 +709,7 @@ int launch_run(const struct vm_config *config, uint64_t start_ns)
 	}
 	command_destroy(launch.command);
 	image_file_close(&launch.initrd);
+	image_file_close(&launch.firmware);
 	image_file_close(&launch.kernel);
 	return status;
 }

@@ -46,7 +46,7 @@ int guest_memory_add(struct guest_memory *memory, struct mem *mem, gpa_t gpa, ui
 	madvise(ram, size, MADV_DONTDUMP);
 	if (flags & GUEST_MEMORY_HUGE)
 		madvise(ram, size, MADV_HUGEPAGE);
-	r = mem_add_slot(mem, gpa, size, ram, false);
+	r = mem_add_slot(mem, gpa, size, ram, flags & GUEST_MEMORY_ROM);
 	if (r < 0) {
 		r = fail(-r, size, why, why_size);
 		goto unmap;

@@ -19,6 +19,7 @@
 enum guest_memory_flags {
 	GUEST_MEMORY_HUGE   = 1u << 0, /* ask for huge pages: faster, and RAM is used in steps of 2 MiB */
 	GUEST_MEMORY_SHARED = 1u << 1, /* MAP_SHARED: an engine may map it a second time */
+	GUEST_MEMORY_ROM    = 1u << 2, /* the guest may not write it */
 };
 
 struct guest_memory {

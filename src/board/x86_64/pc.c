@@ -1,0 +1,334 @@
+/* The pc board: PCI Express with virtio, a PC's timers and controllers, firmware or a kernel.
+ *
+ *     0x0000000000000000  RAM
+ *     0x00000000000a0000  VGA's window, or nothing
+ *     0x00000000000c0000  RAM: option ROMs; from 0xe0000 on it starts as the end of the firmware
+ *     0x0000000000100000  RAM, to at most 2 GiB
+ *     0x00000000b0000000  PCI Express configuration space, where firmware wants it
+ *     0x00000000c0000000  PCI devices
+ *     0x00000000fec00000  I/O APIC
+ *     0x00000000fed00000  HPET
+ *     0x00000000fed1c000  root complex registers, where firmware wants them
+ *     0x00000000fee00000  local APICs
+ *     below 4 GiB         the firmware, read-only; its last 16 bytes are the reset vector
+ *     0x0000000100000000  the rest of RAM
+ *     behind it, from a multiple of 32 GiB on: PCI devices with 64-bit addresses
+ *
+ *     PCI 0:0.0   host bridge (dev/pci/host.h)
+ *         0:2.0.. virtio devices: disks, networks, console, random numbers
+ *         0:1f.0  LPC bridge (dev/pci/lpc.h)
+ *
+ *     I/O ports                                   ISA interrupt or GSI
+ *     0x020 0x0a0 0x4d0  PIC                      0      PIT
+ *     0x040 0x061        PIT                      3, 4   serial ports
+ *     0x060 0x064 0x092  i8042                    8      RTC
+ *     0x070              RTC                      9      ACPI events
+ *     0x0b2              power management         16-23  PCI
+ *     0x2f8 0x3f8        serial ports
+ *     0x402              debug port (--firmware-log)
+ *     0x505              pvpanic
+ *     0x510              fw_cfg
+ *     0x600              power management, where firmware wants it
+ *     0xcf8              PCI
+ */
+#include "board/x86_64/pc.h"
+
+#include "arch/state.h"
+#include "arch/x86_64/cpuid.h"
+#include "base/errno.h"
+#include "base/fmt.h"
+#include "base/string.h"
+#include "board/x86_64/parts.h"
+#include "core/platform.h"
+#include "dev/irq/irqchip.h"
+#include "dev/misc/debugcon.h"
+#include "dev/misc/debugexit.h"
+#include "dev/misc/fw_cfg.h"
+#include "dev/misc/i8042.h"
+#include "dev/misc/pvpanic.h"
+#include "dev/misc/testdev.h"
+#include "dev/pci/host.h"
+#include "dev/pci/ich9_pm.h"
+#include "dev/pci/lpc.h"
+#include "dev/serial/uart16550.h"
+#include "dev/timer/pit.h"
+#include "dev/timer/rtc.h"
+#include "loader/loader.h"
+#include "pv/kvm_clock.h"
+
+#define MIN_MEMORY      MIB(8)
+#define MAX_MEMORY      GIB(512)
+#define DEBUG_EXIT_PORT 0xf4
+#define FW_CFG_IRQ0_OVERRIDE 0x8002
+
+struct pc {
+	struct irqchip *chip;
+	struct pci_host *host;
+	struct ich9_pm *pm;
+	struct fw_cfg *fw_cfg;
+	unsigned virtio_count;
+	union arch_state boot;
+	struct x86_cpuid_table cpuid;
+};
+
+/* ---- memory ---- */
+
+static uint64_t rom_size(const struct board_inputs *inputs)
+{
+	return inputs->firmware ? (inputs->firmware->size + PAGE_SIZE - 1) & PAGE_MASK : 0;
+}
+
+static unsigned pc_memory_map(const struct vm_config *config, const struct board_inputs *inputs, struct board_ram *ram,
+			      unsigned max)
+{
+	const uint64_t low = config->memory < PC_LOW_RAM_END ? config->memory : PC_LOW_RAM_END, rom = rom_size(inputs);
+	const struct board_ram ranges[] = {
+		{.gpa = 0, .size = PC_VGA},
+		{.gpa = PC_SHADOW, .size = MIB(1) - PC_SHADOW},
+		{.gpa = MIB(1), .size = low - MIB(1)},
+		{.gpa = GIB(4) - rom, .size = rom, .read_only = true},
+		{.gpa = PC_HIGH_RAM, .size = config->memory - low},
+	};
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++)
+		if (ranges[i].size && count < max)
+			ram[count++] = ranges[i];
+	return count;
+}
+
+static void plan_input(const struct vm_config *config, const struct board_inputs *inputs, struct loader_input *input)
+{
+	const uint64_t low = config->memory < PC_LOW_RAM_END ? config->memory : PC_LOW_RAM_END;
+	struct loader_range *range = input->map;
+
+	*input = (struct loader_input){
+		.kernel = inputs->kernel,
+		.initrd = inputs->initrd,
+		.cmdline = config->append ? config->append : "",
+		.rsdp = PC_ACPI,
+	};
+	*range++ = (struct loader_range){0, PC_VGA, LOADER_RAM};
+	*range++ = (struct loader_range){PC_SHADOW, MIB(1) - PC_SHADOW, LOADER_RESERVED};
+	*range++ = (struct loader_range){MIB(1), low - MIB(1), LOADER_RAM};
+	*range++ = (struct loader_range){PC_ECAM, PC_ECAM_SIZE, LOADER_RESERVED};
+	if (config->memory > low)
+		*range++ = (struct loader_range){PC_HIGH_RAM, config->memory - low, LOADER_RAM};
+	input->map_count = (unsigned)(range - input->map);
+}
+
+static int pc_check(const struct vm_config *config, const struct board_inputs *inputs, char *why, size_t why_size)
+{
+	struct loader_input input;
+	struct loader_plan plan;
+
+	if (config->memory < MIN_MEMORY || config->memory > MAX_MEMORY || config->memory % PAGE_SIZE) {
+		fmt_print(why, why_size, "the pc board takes 8 MiB to 512 GiB of memory in whole pages; change --memory");
+		return -EINVAL;
+	}
+	if (!config->cpus || config->cpus > VM_MAX_VCPUS) {
+		fmt_print(why, why_size, "the pc board takes 1 to %u processors; change --cpus", VM_MAX_VCPUS);
+		return -EINVAL;
+	}
+	if (inputs->firmware && (inputs->firmware->size < KIB(64) || inputs->firmware->size > PC_FIRMWARE_MAX)) {
+		fmt_print(why, why_size, "firmware '%s' is not of 64 KiB to 16 MiB; give another file with --firmware",
+			  inputs->firmware->name);
+		return -EINVAL;
+	}
+	if (inputs->firmware && inputs->kernel) {
+		fmt_print(why, why_size, "the pc board starts a kernel without firmware; give either --kernel or --firmware");
+		return -EINVAL;
+	}
+	if (inputs->firmware)
+		return 0;
+	plan_input(config, inputs, &input);
+	return loader_plan(&input, &plan, why, why_size);
+}
+
+/* ---- devices ---- */
+
+static int add_virtio(struct vm *vm, void *ctx, struct virtio_device *dev, const char *id)
+{
+	(void)dev;
+	return 0;
+}
+
+static int create_timers(struct vm *vm, struct pc *pc)
+{
+	struct rtc *rtc;
+	int r = 0;
+
+	/* An engine with interrupt controllers brings the timer that is wired to them, too. */
+	if (!vm->engine->irq_set)
+		r = pit_create(vm, irqchip_line(pc->chip, 0));
+	if (!r)
+		r = rtc_create(vm, irqchip_line(pc->chip, 8), &rtc);
+	if (!r)
+		rtc_set_cmos(rtc, 0x5f, (uint8_t)(vm->vcpu_count - 1));
+	return r;
+}
+
+static int create_pci(struct vm *vm, struct pc *pc)
+{
+	int r = pci_host_create(vm, pc->chip, &pc->host);
+
+	if (!r)
+		r = ich9_pm_create(vm, irqchip_line(pc->chip, PC_SCI_GSI), &pc->pm);
+	return r ? r : lpc_create(pci_host_root(pc->host), pc->chip, pc->pm);
+}
+
+static int create_isa(struct vm *vm, const struct board_inputs *inputs, struct pc *pc)
+{
+	int r = i8042_create(vm);
+
+	if (!r)
+		r = uart_create(vm, PC_SERIAL0_PORT, irqchip_line(pc->chip, PC_SERIAL0_IRQ), inputs->serial, "serial0");
+	if (!r)
+		r = uart_create(vm, PC_SERIAL1_PORT, irqchip_line(pc->chip, PC_SERIAL1_IRQ), NULL, "serial1");
+	if (!r)
+		r = pvpanic_create(vm, PVPANIC_PORT);
+	if (!r && inputs->firmware_log)
+		r = debugcon_create(vm, DEBUGCON_PORT, inputs->firmware_log);
+	if (!r && vm->config->test_devices)
+		r = debugexit_create(vm, DEBUG_EXIT_PORT);
+	if (!r && vm->config->test_devices)
+		r = testdev_create(vm, pc->chip);
+	return r;
+}
+
+/* ---- what firmware is told ---- */
+
+/* An entry of etc/e820, as the BIOS function types it. */
+struct e820 {
+	uint64_t address, size;
+	uint32_t type;
+} __attribute__((packed));
+
+static int add_memory_map(struct vm *vm, struct fw_cfg *fw_cfg)
+{
+	const uint64_t size = vm->config->memory, low = size < PC_LOW_RAM_END ? size : PC_LOW_RAM_END;
+	const struct e820 map[] = {{0, low, LOADER_RAM}, {PC_HIGH_RAM, size - low, LOADER_RAM}};
+
+	return fw_cfg_add_file(fw_cfg, "etc/e820", map, size > low ? sizeof(map) : sizeof(map[0]));
+}
+
+static int create_fw_cfg(struct vm *vm, struct pc *pc)
+{
+	const uint16_t serial = PC_SERIAL0_PORT;
+	int r = fw_cfg_create(vm, &pc->fw_cfg);
+
+	if (!r)
+		r = fw_cfg_add_u32(pc->fw_cfg, FW_CFG_IRQ0_OVERRIDE, 1);
+	if (!r)
+		r = add_memory_map(vm, pc->fw_cfg);
+	/* Firmware mirrors its text screen on this port. */
+	if (!r)
+		r = fw_cfg_add_file(pc->fw_cfg, "etc/sercon-port", &serial, sizeof(serial));
+	return r;
+}
+
+static int pc_create(struct vm *vm, const struct board_inputs *inputs, char *why, size_t why_size)
+{
+	struct pc *pc = platform_alloc(sizeof(*pc));
+	int r;
+
+	if (!pc) {
+		fmt_print(why, why_size, "no memory for the board; free some on the host");
+		return -ENOMEM;
+	}
+	vm->board_data = pc;
+	r = parts_create_processors(vm, &pc->cpuid, why, why_size);
+	if (r)
+		return r;
+	r = irqchip_create(vm, &pc->chip);
+	if (!r)
+		r = kvm_clock_create(vm);
+	if (!r)
+		r = create_timers(vm, pc);
+	if (!r)
+		r = create_pci(vm, pc);
+	if (!r)
+		r = create_isa(vm, inputs, pc);
+	if (!r)
+		r = parts_create_virtio(vm, inputs, add_virtio, pc);
+	if (!r)
+		r = create_fw_cfg(vm, pc);
+	if (r)
+		fmt_print(why, why_size, "a device of the pc board can't be made (error %d); free memory on the host or ask for fewer devices",
+			  -r);
+	return r;
+}
+
+/* ---- start ---- */
+
+/* The image ends at 4 GiB; its end is at the end of the first megabyte, too, where it is RAM that firmware may write. */
+static int load_firmware(struct vm *vm, const struct image *firmware)
+{
+	const uint64_t size = firmware->size, shadow = size < PC_BIOS_SIZE ? size : PC_BIOS_SIZE;
+	const gpa_t rom = GIB(4) - ((size + PAGE_SIZE - 1) & PAGE_MASK);
+	uint8_t *hva = mem_hva(&vm->mem, rom, GIB(4) - rom);
+	int r;
+
+	if (!hva)
+		return -EFAULT;
+	hva += GIB(4) - rom - size;
+	r = image_read(firmware, 0, hva, size);
+	if (r)
+		return r;
+	mem_mark_written(&vm->mem, rom, GIB(4) - rom);
+	r = mem_fill(&vm->mem, PC_SHADOW, 0, MIB(1) - PC_SHADOW);
+	return r ? r : mem_write(&vm->mem, MIB(1) - shadow, hva + size - shadow, shadow);
+}
+
+static int load_kernel(struct vm *vm, const struct board_inputs *inputs, struct x86_state *boot, char *why, size_t why_size)
+{
+	struct loader_input input;
+	struct loader_plan plan;
+	int r;
+
+	plan_input(vm->config, inputs, &input);
+	r = loader_plan(&input, &plan, why, why_size);
+	return r ? r : loader_load(&input, &plan, &vm->mem, boot, why, why_size);
+}
+
+static int pc_load(struct vm *vm, const struct board_inputs *inputs, union arch_state *boot, char *why, size_t why_size)
+{
+	struct pc *pc = vm->board_data;
+	int r;
+
+	if (!inputs->firmware) {
+		r = load_kernel(vm, inputs, &boot->x86, why, why_size);
+	} else {
+		r = load_firmware(vm, inputs->firmware);
+		x86_state_reset(&boot->x86, true);
+		if (r)
+			fmt_print(why, why_size, "firmware '%s' can't be read (error %d); check the file", inputs->firmware->name, -r);
+	}
+	pc->boot = *boot;
+	return r;
+}
+
+static void pc_reset(struct vm *vm)
+{
+	const struct pc *pc = vm->board_data;
+
+	parts_power_on(vm, &pc->boot);
+}
+
+static void pc_destroy(struct vm *vm)
+{
+	/* The devices belong to vm->devices. */
+	vm->cpuid = NULL;
+	platform_free(vm->board_data);
+	vm->board_data = NULL;
+}
+
+const struct board_ops board_pc = {
+	.name = "pc",
+	.check = pc_check,
+	.memory_map = pc_memory_map,
+	.create = pc_create,
+	.load = pc_load,
+	.reset = pc_reset,
+	.destroy = pc_destroy,
+};
