@@ -53,6 +53,7 @@
 #include "dev/serial/uart16550.h"
 #include "dev/timer/pit.h"
 #include "dev/timer/rtc.h"
+#include "dev/virtio/pci.h"
 #include "loader/loader.h"
 #include "pv/kvm_clock.h"
 
@@ -149,8 +150,16 @@ static int pc_check(const struct vm_config *config, const struct board_inputs *i
 
 static int add_virtio(struct vm *vm, void *ctx, struct virtio_device *dev, const char *id)
 {
-	(void)dev;
-	return 0;
+	struct pc *pc = ctx;
+	unsigned slot = PC_VIRTIO_SLOT + pc->virtio_count;
+	int r = slot <= PC_VIRTIO_LAST_SLOT ? virtio_pci_create(pci_host_root(pc->host), NULL, PCI_DEVFN(slot, 0), dev, id, NULL)
+					    : -ENOSPC;
+
+	if (r)
+		virtio_destroy(dev);
+	else
+		pc->virtio_count++;
+	return r;
 }
 
 static int create_timers(struct vm *vm, struct pc *pc)

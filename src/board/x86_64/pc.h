@@ -29,6 +29,7 @@
 
 /* Slots of the root bus that virtio devices get, from the first on. */
 #define PC_VIRTIO_SLOT   2u
+#define PC_VIRTIO_LAST_SLOT 27u
 
 extern const struct board_ops board_pc;
 

@@ -23,7 +23,7 @@ struct msix {
 	unsigned count;
 	struct lock lock; /* of all below: a leaf but for the interrupt controllers' */
 	bool enabled, masked;
-	uint64_t pending;
+	uint64_t pending[MSIX_MAX_VECTORS / 64];
 	struct entry entries[MSIX_MAX_VECTORS];
 };
 
@@ -60,7 +60,8 @@ void msix_reset(struct msix *msix)
 {
 	lock_take(&msix->lock);
 	msix->enabled = msix->masked = false;
-	msix->pending = 0;
+	for (unsigned i = 0; i < ARRAY_SIZE(msix->pending); i++)
+		msix->pending[i] = 0;
 	for (unsigned i = 0; i < msix->count; i++)
 		msix->entries[i] = (struct entry){.control = ENTRY_MASKED};
 	lock_release(&msix->lock);
@@ -77,7 +78,7 @@ static void send(struct msix *msix, unsigned vector)
 {
 	const struct pci_bus *bus = msix->function->bus;
 
-	msix->pending &= ~(UINT64_C(1) << vector);
+	msix->pending[vector / 64] &= ~(UINT64_C(1) << vector % 64);
 	if (bus)
 		irqchip_msi(bus->root->chip, msix->entries[vector].address, msix->entries[vector].data);
 }
@@ -85,8 +86,8 @@ static void send(struct msix *msix, unsigned vector)
 /* Lock held: what was masked and no longer is. */
 static void send_pending(struct msix *msix)
 {
-	for (unsigned i = 0; msix->pending && i < msix->count; i++)
-		if ((msix->pending >> i & 1) && open_for(msix, i))
+	for (unsigned i = 0; i < msix->count; i++)
+		if ((msix->pending[i / 64] >> i % 64 & 1) && open_for(msix, i))
 			send(msix, i);
 }
 
@@ -99,6 +100,11 @@ void msix_config_written(struct msix *msix)
 	msix->masked = control & CONTROL_MASK;
 	send_pending(msix);
 	lock_release(&msix->lock);
+}
+
+unsigned msix_vectors(const struct msix *msix)
+{
+	return msix->count;
 }
 
 bool msix_enabled(struct msix *msix)
@@ -119,7 +125,7 @@ void msix_signal(struct msix *msix, unsigned vector)
 	if (open_for(msix, vector))
 		send(msix, vector);
 	else if (msix->enabled)
-		msix->pending |= UINT64_C(1) << vector;
+		msix->pending[vector / 64] |= UINT64_C(1) << vector % 64;
 	lock_release(&msix->lock);
 }
 
@@ -129,10 +135,8 @@ uint32_t msix_read(struct msix *msix, uint64_t offset)
 	uint32_t value = 0;
 
 	lock_take(&msix->lock);
-	if (offset == PBA_OFFSET)
-		value = (uint32_t)msix->pending;
-	else if (offset == PBA_OFFSET + 4)
-		value = (uint32_t)(msix->pending >> 32);
+	if (offset >= PBA_OFFSET && offset < PBA_OFFSET + sizeof(msix->pending))
+		value = (uint32_t)(msix->pending[(offset - PBA_OFFSET) / 8] >> (8 * (offset & 4)));
 	else if (vector < msix->count) {
 		const struct entry *entry = &msix->entries[vector];
 

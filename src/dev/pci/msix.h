@@ -13,7 +13,7 @@
 #include "dev/pci/pci.h"
 
 #define MSIX_BAR_SIZE    0x1000u
-#define MSIX_MAX_VECTORS 64u
+#define MSIX_MAX_VECTORS 128u
 
 /* Adds BAR `bar` and the capability. 1..MSIX_MAX_VECTORS vectors. -ENOMEM. */
 int msix_create(struct pci_function *function, unsigned bar, unsigned vectors, struct msix **msix) must_check;
@@ -23,6 +23,7 @@ void msix_destroy(struct msix *msix);
 uint32_t msix_read(struct msix *msix, uint64_t offset);
 void msix_write(struct msix *msix, uint64_t offset, uint32_t value);
 
+unsigned msix_vectors(const struct msix *msix);
 /* Is it switched on? Then INTx is not used. */
 bool msix_enabled(struct msix *msix);
 /* Sends the vector's message, or notes that it is pending. Nothing for a vector that is not there. Any thread. */

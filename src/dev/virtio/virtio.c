@@ -326,6 +326,33 @@ void virtio_queue_write(struct virtio_device *dev, uint32_t index, enum virtio_q
 	lock_release(&dev->lock);
 }
 
+uint64_t virtio_queue_read(struct virtio_device *dev, uint32_t index, enum virtio_queue_field field)
+{
+	const struct virtq *queue;
+	uint64_t value = 0;
+
+	if (index >= dev->queue_count)
+		return 0;
+	queue = &dev->queues[index];
+	lock_take(&dev->lock);
+	switch (field) {
+	case VIRTIO_QUEUE_SIZE:
+		value = queue->size;
+		break;
+	case VIRTIO_QUEUE_DESC:
+		value = queue->desc_gpa;
+		break;
+	case VIRTIO_QUEUE_AVAIL:
+		value = queue->avail_gpa;
+		break;
+	case VIRTIO_QUEUE_USED:
+		value = queue->used_gpa;
+		break;
+	}
+	lock_release(&dev->lock);
+	return value;
+}
+
 uint16_t virtio_queue_max_size(struct virtio_device *dev, uint32_t index)
 {
 	return index < dev->queue_count ? dev->queues[index].max_size : 0;

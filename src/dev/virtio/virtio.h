@@ -142,6 +142,7 @@ enum virtio_queue_field { VIRTIO_QUEUE_SIZE, VIRTIO_QUEUE_DESC, VIRTIO_QUEUE_AVA
 /* Replaces the bits of mask in a field of a queue that is not ready; else ignored. */
 void virtio_queue_write(struct virtio_device *dev, uint32_t queue, enum virtio_queue_field field,
 			uint64_t value, uint64_t mask);
+uint64_t virtio_queue_read(struct virtio_device *dev, uint32_t queue, enum virtio_queue_field field); /* 0: no such queue */
 uint16_t virtio_queue_max_size(struct virtio_device *dev, uint32_t queue); /* 0: no such queue */
 bool virtio_queue_ready(struct virtio_device *dev, uint32_t queue);
 /* Starts it, or stops it and returns when nothing is out any more (QueueReady, QueueReset). */
