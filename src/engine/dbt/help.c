@@ -22,6 +22,7 @@ bool dbt_helped(const struct x86_insn *insn)
 	case X86_XGETBV: case X86_XSETBV: case X86_FXSAVE: case X86_FXRSTOR: case X86_XSAVE: case X86_XSAVEC: case X86_XSAVEOPT:
 	case X86_XSAVES: case X86_XRSTOR: case X86_XRSTORS:
 	case X86_IN: case X86_OUT: case X86_HLT: case X86_SYSRET: case X86_SYSCALL:
+	case X86_INT3: case X86_LAR: case X86_LSL: case X86_VERR: case X86_VERW: case X86_XLAT: case X86_ENTER: case X86_PUSHA: case X86_POPA:
 		return true;
 	default:
 		return false;
