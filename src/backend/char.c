@@ -16,6 +16,7 @@ static const struct {
 } kinds[] = {
 	{"stdio", false, char_stdio_open}, {"none", false, char_none_open}, {"file", true, char_file_open},
 	{"unix", true, char_unix_open},    {"pty", false, char_pty_open},
+	{"detached", false, char_detached_open},
 };
 
 /* The kind's name alone, or followed by `=` and a path where it takes one. */
@@ -43,6 +44,6 @@ int char_open(struct char_host *host, const char *spec, const char *id, struct c
 			fmt_print(why, why_size, "%s: out of memory", id);
 		return r;
 	}
-	fmt_print(why, why_size, "%s: '%s' is not one of stdio, none, file=PATH, unix=PATH, pty", id, spec);
+	fmt_print(why, why_size, "%s: '%s' is not one of stdio, none, file=PATH, unix=PATH, pty, detached", id, spec);
 	return -EINVAL;
 }

@@ -5,6 +5,7 @@
  *     file=P   output to a file
  *     unix=P   a listening socket with one client at a time; output without a client is dropped
  *     pty      a new pseudo-terminal, whose name is printed
+ *     detached a socket where `ruse console` finds it; who comes sees the last that was said
  *
  * Example:
  *     struct char_host host = {.loop = loop, .quit = on_quit, .quit_ctx = vm};
@@ -28,6 +29,8 @@ struct char_host {
 	void (*quit)(void *ctx); /* Ctrl-A x, on the I/O thread */
 	void *quit_ctx;
 	bool stdio_taken;        /* ours: there is one stdio */
+	const char *detached;    /* where the socket of `detached` goes, or NULL: it can't be had */
+	bool detached_taken;     /* ours: there is one */
 };
 
 /* Makes the backend that spec names; id ("serial0") is for messages. host outlives it. 0, or -errno with one

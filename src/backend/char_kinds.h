@@ -14,6 +14,8 @@ int char_file_open(struct char_host *host, const char *path, const char *id, str
 		   size_t why_size) must_check;
 int char_unix_open(struct char_host *host, const char *path, const char *id, struct char_backend **out, char *why,
 		   size_t why_size) must_check;
+int char_detached_open(struct char_host *host, const char *path, const char *id, struct char_backend **out, char *why,
+		       size_t why_size) must_check;
 int char_pty_open(struct char_host *host, const char *path, const char *id, struct char_backend **out, char *why,
 		  size_t why_size) must_check;
 

@@ -181,7 +181,7 @@ static void lose_output(struct char_stream *stream, int error)
 	stream->out_lost = true;
 }
 
-static size_t stream_write(struct char_backend *backend, const void *buf, size_t len)
+static size_t write_all(struct char_backend *backend, const void *buf, size_t len)
 {
 	struct char_stream *stream = stream_of(backend);
 	const uint8_t *from = buf;
@@ -203,6 +203,16 @@ static size_t stream_write(struct char_backend *backend, const void *buf, size_t
 			done += (size_t)n;
 	}
 	return len;
+}
+
+static size_t stream_write(struct char_backend *backend, const void *buf, size_t len)
+{
+	struct char_stream *stream = stream_of(backend);
+	size_t done = write_all(backend, buf, len);
+
+	if (stream->ops->said)
+		stream->ops->said(stream, buf, done);
+	return done;
 }
 
 /* ---- both ---- */

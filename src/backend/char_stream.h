@@ -30,6 +30,8 @@ struct char_stream_ops {
 	/* Frees what contains the stream; without it the stream itself was allocated by platform_alloc. */
 	void (*destroy)(struct char_stream *stream);
 	void (*resize)(struct char_stream *stream);
+	/* Output that was taken, whether or not there is somebody to see it. */
+	void (*said)(struct char_stream *stream, const uint8_t *buf, size_t len);
 };
 
 #define CHAR_STAGE_SIZE 4096

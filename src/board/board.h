@@ -48,6 +48,8 @@ struct board_ops {
 	/* Puts every vcpu into its power-on state, given the boot state from load(). */
 	void (*reset)(struct vm *vm);
 	void (*destroy)(struct vm *vm);
+	/* Optional: somebody presses the power button; the guest does what it likes. I/O thread. */
+	void (*power_button)(struct vm *vm);
 };
 
 extern const struct board_ops *const boards[]; /* NULL at the end */

@@ -24,7 +24,7 @@ struct net_config {
 	unsigned forward_count;
 };
 
-/* "stdio", "none", "file=P", "unix=P", "pty"; NULL: the default of the device. */
+/* "stdio", "none", "file=P", "unix=P", "pty", "detached"; NULL: the default of the device. */
 typedef const char *char_config;
 
 struct vm_config {
@@ -56,6 +56,7 @@ struct vm_config {
 	const char *profile;    /* file for where the time went, "-": stderr, NULL: not wanted */
 	const char *count_blocks; /* file for how often guest code was executed, "-": stderr, NULL: not wanted */
 	const char *tb_cache;   /* directory for translations that outlive the VM, "none", NULL: the default one */
+	const char *name;       /* for `ruse ps` and those that follow; or NULL */
 	const char *gdb;        /* "unix=P", "tcp=[HOST:]PORT", or NULL */
 	bool paused;            /* the guest does not start by itself */
 	bool perf_map;          /* /tmp/perf-PID.map */

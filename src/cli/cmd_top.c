@@ -1,22 +1,18 @@
-/* `ruse top`: what a running VM does, second by second. The VM's side is host/linux/monitor.c.
+/* `ruse top`: what a running VM does, second by second. The VM's side is the command `watch` of control/control.h.
  *
- * Example: `ruse top 4711`, or `ruse top --count 1 | grep faults`
+ * Example: `ruse top web`, or `ruse top --count 1 | grep faults`
  */
 #include "cli/commands.h"
-#include "host/linux/monitor.h"
+#include "cli/vms.h"
+#include "host/linux/registry.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define FIGURES_MAX 512
 #define NAME_SIZE  64
-#define VMS_MAX     64
 
 struct figure {
 	char name[NAME_SIZE];
@@ -32,85 +28,36 @@ struct figures {
 	char engine[16];
 };
 
-static int connect_to(const char *directory, unsigned long pid)
+/* The next figures. False: the VM has ended. */
+static bool read_figures(struct vm_link *link, struct figures *figures)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/ruse-%lu.sock", directory, pid);
-	int fd, error;
-
-	if (len < 0 || (size_t)len >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
-		return fd;
-	error = errno;
-	close(fd);
-	/* A VM that has ended leaves its socket behind. */
-	if (error == ECONNREFUSED)
-		unlink(address.sun_path);
-	return -error;
-}
-
-/* The VMs that answer. */
-static unsigned find_vms(const char *directory, unsigned long pids[VMS_MAX])
-{
-	DIR *dir = opendir(directory);
-	struct dirent *entry;
-	unsigned count = 0;
-
-	while (dir && (entry = readdir(dir)) && count < VMS_MAX) {
-		char *end;
-		unsigned long pid;
-		int fd;
-
-		if (strncmp(entry->d_name, "ruse-", 5))
-			continue;
-		pid = strtoul(entry->d_name + 5, &end, 10);
-		if (end == entry->d_name + 5 || strcmp(end, ".sock"))
-			continue;
-		fd = connect_to(directory, pid);
-		if (fd >= 0) {
-			pids[count++] = pid;
-			close(fd);
-		}
-	}
-	if (dir)
-		closedir(dir);
-	return count;
-}
-
-/* One block of figures, up to an empty line. False: the VM has ended. */
-static bool read_figures(FILE *in, struct figures *figures)
-{
-	char line[256];
+	json_t *line = vms_next(link), *all = json_object_get(line, "figures"), *value;
+	const char *key;
+	bool there = all != NULL;
 
 	*figures = (struct figures){0};
-	while (fgets(line, sizeof(line), in)) {
+	json_object_foreach(all, key, value) {
 		struct figure *figure = &figures->of[figures->count];
-		char *colon = strstr(line, ": "), *end;
+		const char *text = json_string_value(value);
+		char *end;
 
-		if (line[0] == '\n')
-			return true;
-		if (!colon)
+		if (!text)
 			continue;
-		*colon = 0;
-		colon += 2;
-		if (!strcmp(line, "engine"))
-			snprintf(figures->engine, sizeof(figures->engine), "%.*s", (int)strcspn(colon, "\n"), colon);
-		else if (!strcmp(line, "processors"))
-			figures->processors = (unsigned)strtoul(colon, NULL, 10);
-		else if (!strcmp(line, "run time"))
-			figures->seconds = strtod(colon, NULL);
-		else if (figures->count < FIGURES_MAX && strlen(line) < sizeof(figure->name)) {
-			strcpy(figure->name, line);
-			figure->value = strtod(colon, &end);
+		if (!strcmp(key, "engine"))
+			snprintf(figures->engine, sizeof(figures->engine), "%s", text);
+		else if (!strcmp(key, "processors"))
+			figures->processors = (unsigned)strtoul(text, NULL, 10);
+		else if (!strcmp(key, "run time"))
+			figures->seconds = strtod(text, NULL);
+		else if (figures->count < FIGURES_MAX && strlen(key) < sizeof(figure->name)) {
+			strcpy(figure->name, key);
+			figure->value = strtod(text, &end);
 			figure->time = !strncmp(end, " ms", 3);
 			figures->count++;
 		}
 	}
-	return false;
+	json_decref(line);
+	return there;
 }
 
 static double value_of(const struct figures *figures, const char *name)
@@ -121,7 +68,7 @@ static double value_of(const struct figures *figures, const char *name)
 	return 0;
 }
 
-static void show(unsigned long pid, const struct figures *before, const struct figures *now)
+static void show(long pid, const struct figures *before, const struct figures *now)
 {
 	double seconds = now->seconds - before->seconds, processors = now->processors ? now->processors : 1;
 
@@ -129,7 +76,7 @@ static void show(unsigned long pid, const struct figures *before, const struct f
 		return;
 	if (isatty(STDOUT_FILENO))
 		fputs("\033[H\033[J", stdout);
-	printf("VM %lu, engine %s, %u processor%s, running for %.0f s\n\n", pid, now->engine, now->processors,
+	printf("VM %ld, engine %s, %u processor%s, running for %.0f s\n\n", pid, now->engine, now->processors,
 	       now->processors == 1 ? "" : "s", now->seconds);
 	printf("%-44s %14s %16s\n", "", "a second", "in all");
 	for (unsigned i = 0; i < now->count; i++) {
@@ -145,73 +92,80 @@ static void show(unsigned long pid, const struct figures *before, const struct f
 	fflush(stdout);
 }
 
-static int watch_vm(const char *directory, unsigned long pid, unsigned long count)
+static int watch_vm(const char *name, unsigned long count)
 {
 	static struct figures figures[2];
-	int fd = connect_to(directory, pid);
-	FILE *in;
+	struct vm_link link;
+	json_t *begun;
+	int status = vms_find(name, &link);
 
-	if (fd < 0) {
-		fprintf(stderr, "ruse: no VM %lu answers: %s; `ruse top` without a number lists those that do\n", pid, strerror(-fd));
+	if (status)
+		return status;
+	begun = vms_ask(&link, "watch");
+	json_decref(begun);
+	if (!begun || !read_figures(&link, &figures[0])) {
+		vms_close(&link);
 		return 1;
 	}
-	in = fdopen(fd, "r");
-	if (!in || !read_figures(in, &figures[0])) {
-		fprintf(stderr, "ruse: VM %lu has ended\n", pid);
-		if (in)
-			fclose(in);
-		else
-			close(fd);
-		return 1;
-	}
-	for (unsigned long i = 1; read_figures(in, &figures[i & 1]); i++) {
-		show(pid, &figures[~i & 1], &figures[i & 1]);
+	for (unsigned long i = 1; read_figures(&link, &figures[i & 1]); i++) {
+		show(link.pid, &figures[~i & 1], &figures[i & 1]);
 		if (i == count)
 			break;
 	}
-	fclose(in);
+	vms_close(&link);
 	return 0;
+}
+
+/* The only one there is, or a list. */
+static int watch_any(unsigned long count)
+{
+	json_t *statuses[VMS_MAX];
+	unsigned found = vms_list(statuses);
+	char pid[24] = "", path[REGISTRY_PATH_MAX];
+
+	if (!found && !registry_path(path, sizeof(path), 1, "sock"))
+		fprintf(stderr, "ruse: XDG_RUNTIME_DIR is not set, so VMs can't be found; set it for `ruse run` and `ruse top` alike\n");
+	else if (!found)
+		fprintf(stderr, "ruse: no VM of yours is running\n");
+	for (unsigned i = 0; i < found; i++) {
+		snprintf(pid, sizeof(pid), "%lld", (long long)json_integer_value(json_object_get(statuses[i], "pid")));
+		if (found > 1)
+			printf("%s %s\n", pid, json_string_value(json_object_get(statuses[i], "name")));
+		json_decref(statuses[i]);
+	}
+	return found == 1 ? watch_vm(pid, count) : found ? 0 : 1;
 }
 
 static int usage(const char *word)
 {
-	fprintf(stderr, "ruse: top does not know '%s'; it takes --count N and the process number of a VM\n", word);
+	fprintf(stderr, "ruse: top does not know '%s'; it takes --count N and the name or process number of a VM\n", word);
 	return EXIT_USAGE;
 }
 
 int cmd_top(int argc, char **argv, uint64_t start_ns)
 {
-	unsigned long pids[VMS_MAX], count = 0, pid = 0;
-	char directory[256], *end;
-	unsigned found;
+	const char *name = NULL;
+	unsigned long count = 0;
 
 	for (int i = 0; i < argc; i++) {
-		bool counts = !strcmp(argv[i], "--count");
-
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-			puts("usage: ruse top [--count N] [PID]\n\nShows each second what a running VM does. Without PID: the only one there "
+			puts("usage: ruse top [--count N] [NAME|PID]\n\nShows each second what a running VM does. Without a name: the only one there "
 			     "is, or a list.\n--count N: ends after N seconds.");
 			return 0;
 		}
-		if (counts && ++i == argc)
-			return usage("--count");
-		unsigned long number = strtoul(argv[i], &end, 10);
-		if (argv[i][0] < '1' || argv[i][0] > '9' || *end)
+		if (!strcmp(argv[i], "--count")) {
+			char *end = NULL;
+
+			if (++i == argc)
+				return usage("--count");
+			count = strtoul(argv[i], &end, 10);
+			if (argv[i][0] < '1' || argv[i][0] > '9' || *end)
+				return usage(argv[i]);
+		} else if (argv[i][0] == '-' || name) {
 			return usage(argv[i]);
-		*(counts ? &count : &pid) = number;
+		} else {
+			name = argv[i];
+		}
 	}
-	if (!monitor_directory(directory, sizeof(directory))) {
-		fprintf(stderr, "ruse: XDG_RUNTIME_DIR is not set, so VMs can't be found; set it for `ruse run` and `ruse top` alike\n");
-		return 1;
-	}
-	if (pid)
-		return watch_vm(directory, pid, count);
-	found = find_vms(directory, pids);
-	if (found == 1)
-		return watch_vm(directory, pids[0], count);
-	if (!found)
-		fprintf(stderr, "ruse: no VM of yours is running\n");
-	for (unsigned i = 0; i < found; i++)
-		printf("%lu\n", pids[i]);
-	return found ? 0 : 1;
+	return name ? watch_vm(name, count) : watch_any(count);
 }

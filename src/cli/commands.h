@@ -17,6 +17,10 @@ struct command {
 
 int cmd_run(int argc, char **argv, uint64_t start_ns);
 int cmd_engines(int argc, char **argv, uint64_t start_ns);
+int cmd_ps(int argc, char **argv, uint64_t start_ns);
+int cmd_ctl(int argc, char **argv, uint64_t start_ns);
+int cmd_console(int argc, char **argv, uint64_t start_ns);
+int cmd_stop(int argc, char **argv, uint64_t start_ns);
 int cmd_top(int argc, char **argv, uint64_t start_ns);
 int cmd_version(int argc, char **argv, uint64_t start_ns);
 

@@ -233,6 +233,14 @@ static int read_place(struct reader *reader, const char *key, json_t *value, cha
 	return r ? r : check_char_config(key, *where, reader->why, reader->why_size);
 }
 
+static int read_name(struct reader *reader, const char *key, json_t *value)
+{
+	const char **where = &reader->options->config.name;
+	int r = read_text(reader, key, value, where);
+
+	return r ? r : check_name(*where, reader->why, reader->why_size);
+}
+
 static int read_gdb(struct reader *reader, const char *key, json_t *value)
 {
 	const char **where = &reader->options->config.gdb;
@@ -288,6 +296,8 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 		return read_list(reader, key, value, read_trace);
 	if (!strcmp(key, "command"))
 		return read_command(reader, value);
+	if (!strcmp(key, "name"))
+		return read_name(reader, key, value);
 	if (!strcmp(key, "gdb"))
 		return read_gdb(reader, key, value);
 	if (!strcmp(key, "serial"))
@@ -400,6 +410,7 @@ void config_json_print(const struct run_options *options, FILE *out)
 	const struct vm_config *config = &options->config;
 	json_t *root = json_object();
 
+	json_object_set_new(root, "name", text_or_null(config->name));
 	json_object_set_new(root, "board", json_string(config->board));
 	json_object_set_new(root, "engine", json_string(config->engine));
 	json_object_set_new(root, "kernel", text_or_null(config->kernel));

@@ -11,6 +11,10 @@
 static const struct command commands[] = {
 	{"run", "start a virtual machine", cmd_run},
 	{"engines", "what can run guests here, and how fast", cmd_engines},
+	{"ps", "the virtual machines that run", cmd_ps},
+	{"ctl", "pause, resume, reset, ... a running virtual machine", cmd_ctl},
+	{"console", "the console of a virtual machine that was started with a detached one", cmd_console},
+	{"stop", "shut a virtual machine down", cmd_stop},
 	{"top", "what a running virtual machine does, live", cmd_top},
 	{"version", "the version of this build", cmd_version},
 	{"help", "this text", NULL},

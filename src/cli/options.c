@@ -177,10 +177,21 @@ int parse_net(struct run_options *options, const char *text, char *why, size_t w
 
 int check_char_config(const char *option, const char *text, char *why, size_t why_size)
 {
-	if (!strcmp(text, "stdio") || !strcmp(text, "none") || !strcmp(text, "pty") ||
+	if (!strcmp(text, "stdio") || !strcmp(text, "none") || !strcmp(text, "pty") || !strcmp(text, "detached") ||
 	    (!strncmp(text, "file=", 5) && text[5]) || (!strncmp(text, "unix=", 5) && text[5]))
 		return 0;
-	return refuse(why, why_size, "%s %s is unknown; use stdio, none, file=PATH, unix=PATH or pty", option, text);
+	return refuse(why, why_size, "%s %s is unknown; use stdio, none, file=PATH, unix=PATH, pty or detached", option, text);
+}
+
+int check_name(const char *text, char *why, size_t why_size)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+	size_t len = strlen(text);
+
+	/* Not a number: that is a process. */
+	if (len && len <= 64 && strspn(text, allowed) == len && strspn(text, "0123456789") != len && text[0] != '-')
+		return 0;
+	return refuse(why, why_size, "--name %.80s is no name: up to 64 letters, digits, - _ . and not a number", text);
 }
 
 int parse_trace(struct run_options *options, const char *text, char *why, size_t why_size)
@@ -375,6 +386,13 @@ static int apply_check(struct run_options *options, const char *text, char *why,
 	return 0;
 }
 
+static int apply_name(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	int r = check_name(text, why, why_size);
+
+	return r ? r : copy_text(options, &options->config.name, text);
+}
+
 static int apply_gdb(struct run_options *options, const char *text, char *why, size_t why_size)
 {
 	if (!socket_address_valid(text))
@@ -396,6 +414,7 @@ static const struct option option_table[] = {
 	{"kernel", "FILE", "bzImage, ELF with PVH note, x86-64 ELF or multiboot-1 kernel", apply_kernel},
 	{"initrd", "FILE", "initial RAM disk; the module of a multiboot kernel", apply_initrd},
 	{"append", "TEXT", "the kernel's command line", apply_append},
+	{"name", "NAME", "what `ruse ps`, `ctl`, `console` and `stop` call it", apply_name},
 	{"firmware", "FILE|seabios|ovmf", "firmware of the board pc, which boots from a disk", apply_firmware},
 	{"firmware-log", "stdio|none|file=P|unix=P|pty", "what firmware says at its debug port (default none)", apply_firmware_log},
 	{"board", "NAME", "machine: microvm (default), pc", apply_board},
@@ -407,8 +426,8 @@ static const struct option option_table[] = {
 	{"disk", "PATH[,ro][,serial=S]", "raw image or block device; repeatable", parse_disk},
 	{"net", "user[,hostfwd=tcp:HOSTPORT:GUESTPORT]...", "network card behind user-mode NAT; repeatable", parse_net},
 	{"rng", "on|off", "random number device (default on)", apply_rng},
-	{"serial", "stdio|none|file=P|unix=P|pty", "serial port ttyS0 (default stdio)", apply_serial},
-	{"console", "stdio|none|file=P|unix=P|pty", "virtio console hvc0 (default none)", apply_console},
+	{"serial", "stdio|none|file=P|unix=P|pty|detached", "serial port ttyS0 (default stdio)", apply_serial},
+	{"console", "stdio|none|file=P|unix=P|pty|detached", "virtio console hvc0 (default none)", apply_console},
 	{"no-reboot", NULL, "end instead of resetting the machine", apply_no_reboot},
 	{"test-devices", NULL, "isa-debug-exit, pc-testdev and fw_cfg", apply_test_devices},
 	{"stats", NULL, "report instructions, exits, memory and times at the end", apply_stats},
@@ -420,7 +439,7 @@ static const struct option option_table[] = {
 	{"count-blocks", "FILE", "how often each piece of guest code was executed (-: to stderr)", apply_count_blocks},
 	{"check", "interp|tb-cache", "compare each translated block with the interpreter (slow), those of earlier runs with new ones", apply_check},
 	{"gdb", "unix=P|tcp=[HOST:]PORT", "where gdb finds the machine (`target remote`)", apply_gdb},
-	{"paused", NULL, "do not start the guest: gdb's continue does", apply_paused},
+	{"paused", NULL, "do not start the guest: gdb's continue or `ruse ctl` does", apply_paused},
 	{"config", "FILE", "read the machine from JSON; later options add to it", apply_config},
 	{"print-config", NULL, "print the machine as JSON and end", apply_print_config},
 	{"dry-run", NULL, "check everything, start nothing", apply_dry_run},
@@ -575,5 +594,7 @@ int run_options_check(struct run_options *options, char *why, size_t why_size)
 		return refuse(why, why_size, "--check interp can't be debugged; leave out --gdb");
 	if (config->serial && config->console && !strcmp(config->serial, "stdio") && !strcmp(config->console, "stdio"))
 		return refuse(why, why_size, "--serial and --console can't both be stdio; give one of them another place");
+	if (config->serial && config->console && !strcmp(config->serial, "detached") && !strcmp(config->console, "detached"))
+		return refuse(why, why_size, "--serial and --console can't both be detached; give one of them another place");
 	return 0;
 }

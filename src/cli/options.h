@@ -50,6 +50,8 @@ bool parse_size(const char *text, uint64_t *bytes);
 int parse_net(struct run_options *options, const char *text, char *why, size_t why_size);
 int parse_disk(struct run_options *options, const char *text, char *why, size_t why_size);
 int check_char_config(const char *option, const char *text, char *why, size_t why_size);
+/* Is it a name for a VM? 0 or -EINVAL with one sentence in why. */
+int check_name(const char *text, char *why, size_t why_size);
 int parse_trace(struct run_options *options, const char *text, char *why, size_t why_size);
 int set_command(struct run_options *options, size_t count, const char *const *words);
 

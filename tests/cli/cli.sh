@@ -131,12 +131,12 @@ refused 1 "cannot listen at '$work/nowhere/gdb'" run --kernel "$kernel" --gdb "u
 
 accepted 0 run --print-config --kernel k --initrd i --append 'a "b" c' --cpus 3 --memory 1G --disk 'd,ro,serial=s' \
 	--disk e --net user,hostfwd=tcp:1:2,hostfwd=tcp:3:4 --rng off --serial none --console pty --no-reboot \
-	--gdb tcp=[::1]:1234 --paused --cpu v2,+aes,-pcid --test-devices --stats --no-sandbox --trace io,exits --dump tb=t --perf-map --profile p --count-blocks c --check interp --engine interp -- sh -c "echo 'x'"
+	--name my-vm_1.0 --gdb tcp=[::1]:1234 --paused --cpu v2,+aes,-pcid --test-devices --stats --no-sandbox --trace io,exits --dump tb=t --perf-map --profile p --count-blocks c --check interp --engine interp -- sh -c "echo 'x'"
 cp "$work/out" "$work/config.json"
 accepted 0 run --config "$work/config.json" --print-config
 cmp "$work/config.json" "$work/out" || complain 'the JSON changes when it is read and printed'
 for text in '"kernel": "k"' '"append": "a \"b\" c"' '"cpu": "v2,+aes,-pcid"' '"cpus": 3' '"memory": "1024M"' '"serial": "s"' '"host": 3' \
-	'"rng": false' '"console": "pty"' '"no_sandbox": true' '"dump_tb": "t"' '"perf_map": true' '"profile": "p"' '"count_blocks": "c"' '"check": true' '"gdb": "tcp=[::1]:1234"' '"paused": true' '"exits"' "\"echo 'x'\""; do
+	'"rng": false' '"console": "pty"' '"no_sandbox": true' '"dump_tb": "t"' '"perf_map": true' '"profile": "p"' '"count_blocks": "c"' '"check": true' '"gdb": "tcp=[::1]:1234"' '"paused": true' '"name": "my-vm_1.0"' '"exits"' "\"echo 'x'\""; do
 	grep -qF -- "$text" "$work/config.json" || complain "$text is not in the JSON"
 done
 bad_json() {
@@ -161,6 +161,7 @@ bad_json '{"disks": "x"}' '"disks" must be a list'
 bad_json '{"nets": [{"backend": "tap"}]}' 'must be "user"'
 bad_json '{"nets": [{"forward": [{"host": 1}]}]}' '"forward" must be'
 bad_json '{"gdb": "serial"}' '"gdb" must be'
+bad_json '{"name": "a b"}' 'is no name'
 bad_json '{"paused": 1}' '"paused" must be true or false'
 bad_json '{"engine": "warp"}' '"warp" is unknown'
 bad_json '{"trace": ["weather"]}' "'weather' is unknown"
@@ -194,13 +195,12 @@ fi
 
 # ---- top ----
 
-unset XDG_RUNTIME_DIR
-refused 2 "top does not know 'fast'" top fast
+refused 2 "top does not know '--fast'" top --fast
 refused 2 "top does not know '--count'" top --count
 refused 2 "top does not know '-1'" top -1
-refused 1 'XDG_RUNTIME_DIR is not set' top
 export XDG_RUNTIME_DIR="$work"
 refused 1 'no VM of yours is running' top
+refused 1 "there is no VM 'fast'" top fast
 # Ends by a signal of ours: out 0x80, al; jmp to it.
 endless=$work/endless
 {
@@ -211,10 +211,10 @@ endless=$work/endless
 run_endless() {
 	"$ruse" run --kernel "$endless" --serial none "$@" </dev/null >/dev/null 2>"$work/err" &
 	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		[ -S "$work/ruse-$!.sock" ] && return
+		[ -S "$work/ruse/$!.sock" ] && return
 		sleep 0.1
 	done
-	complain "no socket in $(ls "$work")"
+	complain "no socket in $(ls "$work" "$work/ruse")"
 }
 run_endless --engine interp
 first=$!
@@ -224,7 +224,7 @@ grep -qE '^exits io +[1-9][0-9]* +[1-9][0-9]*$' "$work/out" || complain "top kno
 run_endless --cpus 2
 second=$!
 accepted 0 top
-[ "$(sort "$work/out")" = "$(printf '%s\n' $first $second | sort)" ] || complain "top lists: $(cat "$work/out")"
+[ "$(sort "$work/out")" = "$(printf '%s\n' "$first $first" "$second $second" | sort)" ] || complain "top lists: $(cat "$work/out")"
 accepted 0 top $second --count 2
 if grep -q "^VM $second, engine dbt, 2 processors" "$work/out"; then
 	grep -qE '^time in interpreter +[0-9.]*[1-9][0-9.]*% +[0-9.]+ ms$' "$work/out" || complain "top knows no times: $(cat "$work/out")"
@@ -234,7 +234,7 @@ kill $first $second
 wait $first $second
 # What they left behind is found out, and removed.
 refused 1 'no VM of yours is running' top
-[ -z "$(ls "$work" | grep sock)" ] || complain "sockets of the dead: $(ls "$work")"
+[ -z "$(ls "$work/ruse")" ] || complain "sockets of the dead: $(ls "$work/ruse")"
 refused 1 "no VM $first answers" top $first
 unset XDG_RUNTIME_DIR
 

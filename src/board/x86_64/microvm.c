@@ -295,6 +295,13 @@ static void microvm_destroy(struct vm *vm)
 	vm->board_data = NULL;
 }
 
+static void microvm_power_button(struct vm *vm)
+{
+	struct microvm *board = vm->board_data;
+
+	acpi_pm_power_button(board->pm);
+}
+
 const struct board_ops board_microvm = {
 	.name = "microvm",
 	.check = microvm_check,
@@ -303,4 +310,5 @@ const struct board_ops board_microvm = {
 	.load = microvm_load,
 	.reset = microvm_reset,
 	.destroy = microvm_destroy,
+	.power_button = microvm_power_button,
 };

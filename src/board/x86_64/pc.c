@@ -332,6 +332,13 @@ static void pc_destroy(struct vm *vm)
 	vm->board_data = NULL;
 }
 
+static void pc_power_button(struct vm *vm)
+{
+	struct pc *pc = vm->board_data;
+
+	ich9_pm_power_button(pc->pm);
+}
+
 const struct board_ops board_pc = {
 	.name = "pc",
 	.check = pc_check,
@@ -340,4 +347,5 @@ const struct board_ops board_pc = {
 	.load = pc_load,
 	.reset = pc_reset,
 	.destroy = pc_destroy,
+	.power_button = pc_power_button,
 };

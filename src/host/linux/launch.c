@@ -17,6 +17,7 @@
 #include "host/linux/block_counts.h"
 #include "host/linux/calibrate.h"
 #include "host/linux/command.h"
+#include "host/linux/control_server.h"
 #include "host/linux/gdb_server.h"
 #include "host/linux/image_file.h"
 #include "host/linux/loop.h"
@@ -24,8 +25,8 @@
 #include "host/linux/keeper.h"
 #include "host/linux/sandbox.h"
 #include "host/linux/signals.h"
-#include "host/linux/monitor.h"
 #include "host/linux/profile.h"
+#include "host/linux/registry.h"
 #include "host/linux/stats.h"
 #include "host/linux/threads.h"
 #include "host/linux/translations.h"
@@ -63,7 +64,8 @@ struct launch {
 	struct stats stats;
 	struct profile profile;
 	struct block_counts block_counts;
-	struct monitor *monitor;
+	struct control *control;
+	char console_path[REGISTRY_PATH_MAX];
 	struct gdb_server *gdb;
 	struct translations *translations; /* --dump tb, --perf-map */
 	struct keeper *keeper;        /* of translations; NULL: none are kept */
@@ -554,7 +556,6 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 
 	if (launch->config->stats)
 		stats_collect(stats, launch->vm);
-	launch->monitor = monitor_open(launch->loop);
 	if (launch->config->profile)
 		launch->vm->profile = &launch->profile.sink;
 	if (launch->config->count_blocks)
@@ -566,12 +567,12 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 	if (r)
 		return r;
 	stats_begin(stats, launch->vm, start_ns);
-	monitor_start(launch->monitor, launch->vm);
+	control_start(launch->control, launch->vm);
 	for (unsigned i = 0; launch->config->paused && i < launch->vm->vcpu_count; i++)
 		vcpu_request(launch->vm->vcpus[i], VCPU_REQ_PAUSE);
 	threads_run(launch->threads);
 	r = loop_run(launch->loop);
-	monitor_stop(launch->monitor);
+	control_stop(launch->control);
 	gdb_server_end(launch->gdb, stop_status(launch->vm));
 	if (r)
 		vm_stop(launch->vm, VM_STOP_HOST_ERROR, 0);
@@ -599,6 +600,34 @@ static int open_gdb(struct launch *launch)
 	return gdb_server_open(launch->loop, config->gdb, &launch->gdb, launch->why, sizeof(launch->why));
 }
 
+static bool is_detached(const char *place)
+{
+	return place && !strcmp(place, "detached");
+}
+
+/* A VM can do without, unless somebody counts on it. */
+static int open_control(struct launch *launch)
+{
+	const struct vm_config *config = launch->config;
+	bool detached = is_detached(config->serial) || is_detached(config->console);
+	char why[sizeof(launch->why)];
+	int r = 0;
+
+	if (!registry_path(launch->console_path, sizeof(launch->console_path), (long)getpid(), "console"))
+		launch->console_path[0] = 0;
+	r = control_open(&(struct control_options){.loop = launch->loop,
+						   .name = config->name,
+						   .console = detached ? launch->console_path : NULL,
+						   .gdb = launch->gdb},
+			 &launch->control, why, sizeof(why));
+	if (r == 0 && launch->console_path[0])
+		launch->char_host.detached = launch->console_path;
+	if (r == 0 || (!config->name && !detached))
+		return 0;
+	memcpy(launch->why, why, sizeof(why));
+	return r;
+}
+
 static int start(struct launch *launch)
 {
 	char *why = launch->why;
@@ -613,13 +642,16 @@ static int start(struct launch *launch)
 	if (!launch->loop)
 		return -ENOMEM;
 	launch->char_host = (struct char_host){.loop = launch->loop, .quit = on_quit, .quit_ctx = launch};
+	r = open_gdb(launch);
+	if (!r)
+		r = open_control(launch);
+	if (r)
+		return r;
 	r = open_disks(launch);
 	if (!r)
 		r = open_nets(launch);
 	if (!r)
 		r = open_consoles(launch);
-	if (!r)
-		r = open_gdb(launch);
 	if (!r)
 		r = create_machine(launch);
 	if (!r)
@@ -660,7 +692,7 @@ static void finish(struct launch *launch)
 			inputs->ports[i].backend->ops->destroy(inputs->ports[i].backend);
 	profile_close(&launch->profile);
 	block_counts_close(&launch->block_counts);
-	monitor_close(launch->monitor);
+	control_close(launch->control);
 	if (launch->translations)
 		translations_close(launch->translations);
 	free(launch->translations);
