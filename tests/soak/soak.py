@@ -26,10 +26,10 @@ PROGRAMS = ["luajit", "node", "gcc", "tcc"]
 CPUS = 2
 MEMORY = "768M"
 APPEND = "console=ttyS0 quiet panic=-1"
-# Rounds may take as long as this, and the process may grow by so much after the first ones: what the translator remembers of its
-# blocks may take 96 MiB a processor before it begins anew.
+# Rounds may take as long as this, and the process may grow by so much after the first ones: a processor's caches may take 192 MiB of
+# code, 96 MiB of what is known of it and 32 MiB of records before they begin anew, of which the first rounds fill a part.
 SILENCE = 240
-GROWTH_KIB = 160 * 1024
+GROWTH_KIB = CPUS * 160 * 1024
 DESCRIPTORS = 4
 
 # Each worker works in a directory of its own until the time is over.
