@@ -21,10 +21,13 @@
 #define OP_EXT_FIELD  0x81
 #define OP_EXT_DEVICE 0x82
 #define OP_LOCAL0   0x60
+#define OP_ARG0     0x68
 #define OP_STORE    0x70
 #define OP_AND      0x7b
 #define OP_NOTIFY   0x86
+#define OP_CREATE_DWORD 0x8a
 #define OP_IF       0xa0
+#define OP_RETURN   0xa4
 
 #define REGION_SYSTEM_IO 1
 #define FIELD_DWORD      3
@@ -285,6 +288,28 @@ void aml_local_and(struct aml *aml, unsigned local, uint64_t mask)
 	put_byte(aml, 0); /* the result goes nowhere else */
 }
 
+void aml_argument_field32(struct aml *aml, unsigned argument, unsigned offset, const char *name)
+{
+	put_byte(aml, OP_CREATE_DWORD);
+	put_byte(aml, OP_ARG0 + argument % 7);
+	aml_integer(aml, offset);
+	aml_path(aml, name);
+}
+
+void aml_field_and(struct aml *aml, const char *name, uint64_t mask)
+{
+	put_byte(aml, OP_AND);
+	aml_path(aml, name);
+	aml_integer(aml, mask);
+	aml_path(aml, name);
+}
+
+void aml_return_argument(struct aml *aml, unsigned argument)
+{
+	put_byte(aml, OP_RETURN);
+	put_byte(aml, OP_ARG0 + argument % 7);
+}
+
 void aml_notify(struct aml *aml, const char *path, uint8_t value)
 {
 	put_byte(aml, OP_NOTIFY);
@@ -336,6 +361,45 @@ void aml_resource_interrupt(struct aml *aml, uint32_t gsi, bool level, bool shar
 	put_byte(aml, 1u | (level ? 0u : 2u) | (shared ? 8u : 0u)); /* consumer */
 	put_byte(aml, 1);                                           /* one interrupt */
 	put_le(aml, gsi, 4);
+}
+
+/* §6.4.3.5: a producer, both ends fixed; no translation. */
+#define SPACE_MEMORY    0
+#define SPACE_IO        1
+#define SPACE_BUS       2
+#define SPACE_FIXED     0x0c
+#define IO_ENTIRE_RANGE 3
+#define MEMORY_WRITABLE 1
+
+static void put_space(struct aml *aml, unsigned tag, unsigned bytes, unsigned type, unsigned flags, uint64_t first, uint64_t last)
+{
+	put_byte(aml, tag);
+	put_le(aml, 3 + 5 * bytes, 2);
+	put_byte(aml, type);
+	put_byte(aml, SPACE_FIXED);
+	put_byte(aml, flags);
+	put_le(aml, 0, bytes); /* granularity */
+	put_le(aml, first, bytes);
+	put_le(aml, last, bytes);
+	put_le(aml, 0, bytes); /* translation */
+	put_le(aml, last - first + 1, bytes);
+}
+
+void aml_resource_buses(struct aml *aml, uint8_t first, uint8_t last)
+{
+	put_space(aml, 0x88, 2, SPACE_BUS, 0, first, last);
+}
+
+void aml_resource_io_window(struct aml *aml, uint16_t first, uint16_t last)
+{
+	put_space(aml, 0x88, 2, SPACE_IO, IO_ENTIRE_RANGE, first, last);
+}
+
+void aml_resource_memory_window(struct aml *aml, uint64_t first, uint64_t last)
+{
+	bool high = last >> 32;
+
+	put_space(aml, high ? 0x8a : 0x87, high ? 8 : 4, SPACE_MEMORY, MEMORY_WRITABLE, first, last);
 }
 
 void aml_resources_end(struct aml *aml)

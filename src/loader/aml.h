@@ -55,6 +55,10 @@ void aml_name_eisaid(struct aml *aml, const char *name, const char *id);
 void aml_io_field32(struct aml *aml, const char *region, uint16_t port, const char *field);
 void aml_store_to_local(struct aml *aml, const char *field, unsigned local);
 void aml_local_and(struct aml *aml, unsigned local, uint64_t mask); /* an expression: Local & mask */
+/* CreateDWordField(Arg<argument>, offset, name); name &= mask; Return(Arg<argument>) */
+void aml_argument_field32(struct aml *aml, unsigned argument, unsigned offset, const char *name);
+void aml_field_and(struct aml *aml, const char *name, uint64_t mask);
+void aml_return_argument(struct aml *aml, unsigned argument);
 void aml_notify(struct aml *aml, const char *path, uint8_t value);
 
 /* Name(name, ResourceTemplate(){...}) with the resources between begin and end. */
@@ -63,6 +67,10 @@ void aml_resource_io(struct aml *aml, uint16_t port, uint8_t count);
 void aml_resource_irq(struct aml *aml, unsigned irq); /* ISA: edge, active high, exclusive */
 void aml_resource_memory(struct aml *aml, uint32_t base, uint32_t size);
 void aml_resource_interrupt(struct aml *aml, uint32_t gsi, bool level, bool shared); /* active high */
+/* What a PCI host bridge passes on, from first to last: bus numbers, I/O ports, memory below and above 4 GiB. */
+void aml_resource_buses(struct aml *aml, uint8_t first, uint8_t last);
+void aml_resource_io_window(struct aml *aml, uint16_t first, uint16_t last);
+void aml_resource_memory_window(struct aml *aml, uint64_t first, uint64_t last);
 void aml_resources_end(struct aml *aml);
 
 #endif

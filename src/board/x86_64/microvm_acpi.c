@@ -3,10 +3,10 @@
  * Example: `r = microvm_build_acpi(&(struct microvm_tables){.cpus = 4}, buf, sizeof(buf), &len);`
  */
 #include "base/fmt.h"
+#include "board/x86_64/acpi_parts.h"
 #include "board/x86_64/microvm.h"
 #include "dev/irq/irqchip.h"
 #include "dev/misc/acpi_pm.h"
-#include "dev/misc/pvpanic.h"
 #include "dev/virtio/mmio.h"
 #include "loader/acpi.h"
 
@@ -15,53 +15,6 @@ static const uint8_t virtio_gsis[] = {16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 1
 unsigned microvm_virtio_gsi(unsigned index)
 {
 	return virtio_gsis[index % ARRAY_SIZE(virtio_gsis)];
-}
-
-static void describe_cpus(struct aml *aml, unsigned cpus)
-{
-	for (unsigned i = 0; i < cpus; i++) {
-		char name[5];
-
-		fmt_print(name, sizeof(name), "C%03X", i);
-		aml_device_begin(aml, name);
-		aml_name_string(aml, "_HID", "ACPI0007");
-		aml_name_integer(aml, "_UID", i);
-		aml_end(aml);
-	}
-}
-
-static void describe_serial(struct aml *aml)
-{
-	aml_device_begin(aml, "COM1");
-	aml_name_eisaid(aml, "_HID", "PNP0501");
-	aml_name_integer(aml, "_UID", 1);
-	aml_resources_begin(aml, "_CRS");
-	aml_resource_io(aml, MICROVM_SERIAL_PORT, 8);
-	aml_resource_irq(aml, MICROVM_SERIAL_IRQ);
-	aml_resources_end(aml);
-	aml_end(aml);
-}
-
-static void describe_rtc(struct aml *aml)
-{
-	aml_device_begin(aml, "RTC0");
-	aml_name_eisaid(aml, "_HID", "PNP0B00");
-	aml_resources_begin(aml, "_CRS");
-	aml_resource_io(aml, 0x70, 2);
-	aml_resource_irq(aml, 8);
-	aml_resources_end(aml);
-	aml_end(aml);
-}
-
-static void describe_pvpanic(struct aml *aml)
-{
-	aml_device_begin(aml, "PVPN");
-	aml_name_string(aml, "_HID", "QEMU0001");
-	aml_name_integer(aml, "_STA", 0xf);
-	aml_resources_begin(aml, "_CRS");
-	aml_resource_io(aml, PVPANIC_PORT, 1);
-	aml_resources_end(aml);
-	aml_end(aml);
 }
 
 /* virtio 1.2 §4.2 says nothing of ACPI; LNRO0005 is what Linux's virtio_mmio matches. */
@@ -113,21 +66,15 @@ static void describe(void *ctx, struct aml *aml)
 	const struct microvm_tables *tables = ctx;
 
 	aml_scope_begin(aml, "\\_SB");
-	describe_cpus(aml, tables->cpus);
-	describe_serial(aml);
-	describe_rtc(aml);
-	describe_pvpanic(aml);
+	acpi_describe_cpus(aml, tables->cpus);
+	acpi_describe_serial(aml, "COM1", 1, MICROVM_SERIAL_PORT, MICROVM_SERIAL_IRQ);
+	acpi_describe_rtc(aml);
+	acpi_describe_pvpanic(aml);
 	describe_virtio(aml, tables->virtio_count);
 	describe_power_button(aml);
 	aml_end(aml);
 
-	aml_name(aml, "\\_S5");
-	aml_package_begin(aml, 4);
-	aml_integer(aml, ACPI_PM_S5);
-	aml_integer(aml, 0);
-	aml_integer(aml, 0);
-	aml_integer(aml, 0);
-	aml_end(aml);
+	acpi_describe_s5(aml, ACPI_PM_S5);
 }
 
 int microvm_build_acpi(const struct microvm_tables *tables, uint8_t *buf, size_t size, size_t *len)

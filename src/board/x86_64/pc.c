@@ -39,18 +39,21 @@
 #include "base/fmt.h"
 #include "base/string.h"
 #include "board/x86_64/parts.h"
+#include "board/x86_64/pc_tables.h"
+#include "board/x86_64/smbios.h"
 #include "core/platform.h"
 #include "dev/irq/irqchip.h"
 #include "dev/misc/debugcon.h"
 #include "dev/misc/debugexit.h"
-#include "dev/misc/fw_cfg.h"
 #include "dev/misc/i8042.h"
 #include "dev/misc/pvpanic.h"
 #include "dev/misc/testdev.h"
+#include "dev/pci/assign.h"
 #include "dev/pci/host.h"
 #include "dev/pci/ich9_pm.h"
 #include "dev/pci/lpc.h"
 #include "dev/serial/uart16550.h"
+#include "dev/timer/hpet.h"
 #include "dev/timer/pit.h"
 #include "dev/timer/rtc.h"
 #include "dev/virtio/pci.h"
@@ -60,13 +63,14 @@
 #define MIN_MEMORY      MIB(8)
 #define MAX_MEMORY      GIB(512)
 #define DEBUG_EXIT_PORT 0xf4
-#define FW_CFG_IRQ0_OVERRIDE 0x8002
 
 struct pc {
 	struct irqchip *chip;
 	struct pci_host *host;
 	struct ich9_pm *pm;
-	struct fw_cfg *fw_cfg;
+	struct hpet *hpet;
+	struct pc_tables tables;
+	struct pc_firmware *firmware;
 	unsigned virtio_count;
 	union arch_state boot;
 	struct x86_cpuid_table cpuid;
@@ -82,7 +86,7 @@ static uint64_t rom_size(const struct board_inputs *inputs)
 static unsigned pc_memory_map(const struct vm_config *config, const struct board_inputs *inputs, struct board_ram *ram,
 			      unsigned max)
 {
-	const uint64_t low = config->memory < PC_LOW_RAM_END ? config->memory : PC_LOW_RAM_END, rom = rom_size(inputs);
+	const uint64_t low = pc_low_ram(config), rom = rom_size(inputs);
 	const struct board_ram ranges[] = {
 		{.gpa = 0, .size = PC_VGA},
 		{.gpa = PC_SHADOW, .size = MIB(1) - PC_SHADOW},
@@ -100,7 +104,7 @@ static unsigned pc_memory_map(const struct vm_config *config, const struct board
 
 static void plan_input(const struct vm_config *config, const struct board_inputs *inputs, struct loader_input *input)
 {
-	const uint64_t low = config->memory < PC_LOW_RAM_END ? config->memory : PC_LOW_RAM_END;
+	const uint64_t low = pc_low_ram(config);
 	struct loader_range *range = input->map;
 
 	*input = (struct loader_input){
@@ -164,14 +168,16 @@ static int add_virtio(struct vm *vm, void *ctx, struct virtio_device *dev, const
 
 static int create_timers(struct vm *vm, struct pc *pc)
 {
+	/* An engine with interrupt controllers brings the timer that is wired to them, too; the HPET can't replace that. */
+	const bool own_pit = !vm->engine->irq_set;
 	struct rtc *rtc;
-	int r = 0;
+	int r = hpet_create(vm, HPET_BASE, pc->chip, own_pit, &pc->hpet);
 
-	/* An engine with interrupt controllers brings the timer that is wired to them, too. */
-	if (!vm->engine->irq_set)
-		r = pit_create(vm, irqchip_line(pc->chip, 0));
+	pc->tables.hpet_id = own_pit ? HPET_ID : HPET_ID_NO_LEGACY;
+	if (!r && own_pit)
+		r = pit_create(vm, hpet_legacy_line(pc->hpet, HPET_PIT));
 	if (!r)
-		r = rtc_create(vm, irqchip_line(pc->chip, 8), &rtc);
+		r = rtc_create(vm, own_pit ? hpet_legacy_line(pc->hpet, HPET_RTC) : irqchip_line(pc->chip, 8), &rtc);
 	if (!r)
 		rtc_set_cmos(rtc, 0x5f, (uint8_t)(vm->vcpu_count - 1));
 	return r;
@@ -205,35 +211,13 @@ static int create_isa(struct vm *vm, const struct board_inputs *inputs, struct p
 	return r;
 }
 
-/* ---- what firmware is told ---- */
-
-/* An entry of etc/e820, as the BIOS function types it. */
-struct e820 {
-	uint64_t address, size;
-	uint32_t type;
-} __attribute__((packed));
-
-static int add_memory_map(struct vm *vm, struct fw_cfg *fw_cfg)
+/* PCI's memory above 4 GiB: behind RAM, as much as there is no need to ask for more of. */
+static struct pc_tables tables_of(const struct vm *vm)
 {
-	const uint64_t size = vm->config->memory, low = size < PC_LOW_RAM_END ? size : PC_LOW_RAM_END;
-	const struct e820 map[] = {{0, low, LOADER_RAM}, {PC_HIGH_RAM, size - low, LOADER_RAM}};
+	const gpa_t end = PC_HIGH_RAM + vm->config->memory - pc_low_ram(vm->config);
+	const gpa_t first = (end + GIB(32) - 1) & ~(GIB(32) - 1);
 
-	return fw_cfg_add_file(fw_cfg, "etc/e820", map, size > low ? sizeof(map) : sizeof(map[0]));
-}
-
-static int create_fw_cfg(struct vm *vm, struct pc *pc)
-{
-	const uint16_t serial = PC_SERIAL0_PORT;
-	int r = fw_cfg_create(vm, &pc->fw_cfg);
-
-	if (!r)
-		r = fw_cfg_add_u32(pc->fw_cfg, FW_CFG_IRQ0_OVERRIDE, 1);
-	if (!r)
-		r = add_memory_map(vm, pc->fw_cfg);
-	/* Firmware mirrors its text screen on this port. */
-	if (!r)
-		r = fw_cfg_add_file(pc->fw_cfg, "etc/sercon-port", &serial, sizeof(serial));
-	return r;
+	return (struct pc_tables){.cpus = vm->vcpu_count, .ecam = PC_ECAM, .high_first = first, .high_last = first + GIB(32) - 1};
 }
 
 static int pc_create(struct vm *vm, const struct board_inputs *inputs, char *why, size_t why_size)
@@ -246,6 +230,7 @@ static int pc_create(struct vm *vm, const struct board_inputs *inputs, char *why
 		return -ENOMEM;
 	}
 	vm->board_data = pc;
+	pc->tables = tables_of(vm);
 	r = parts_create_processors(vm, &pc->cpuid, why, why_size);
 	if (r)
 		return r;
@@ -261,7 +246,7 @@ static int pc_create(struct vm *vm, const struct board_inputs *inputs, char *why
 	if (!r)
 		r = parts_create_virtio(vm, inputs, add_virtio, pc);
 	if (!r)
-		r = create_fw_cfg(vm, pc);
+		r = pc_create_firmware(vm, pc->host, &pc->tables, &pc->firmware);
 	if (r)
 		fmt_print(why, why_size, "a device of the pc board can't be made (error %d); free memory on the host or ask for fewer devices",
 			  -r);
@@ -289,12 +274,53 @@ static int load_firmware(struct vm *vm, const struct image *firmware)
 	return r ? r : mem_write(&vm->mem, MIB(1) - shadow, hva + size - shadow, shadow);
 }
 
+static int write_tables(struct vm *vm, const struct pc *pc)
+{
+	const size_t size = PC_SMBIOS - PC_ACPI;
+	uint8_t *buf = platform_alloc(size);
+	struct smbios smbios;
+	size_t len;
+	int r = buf ? pc_build_acpi(&pc->tables, buf, size, &len) : -ENOMEM;
+
+	if (!r)
+		r = mem_write(&vm->mem, PC_ACPI, buf, len);
+	platform_free(buf);
+	if (!r)
+		r = smbios_build(&smbios, vm->vcpu_count, vm->config->memory, pc_low_ram(vm->config), vm->config->name);
+	if (r)
+		return r;
+	smbios_link(&smbios, PC_SMBIOS + 32);
+	r = mem_write(&vm->mem, PC_SMBIOS, smbios.anchor, sizeof(smbios.anchor));
+	return r ? r : mem_write(&vm->mem, PC_SMBIOS + 32, smbios.tables, smbios.len);
+}
+
+/* What firmware would have set up. */
+static void set_up_chipset(const struct pc *pc)
+{
+	static const struct pci_windows windows = {
+		.io = {PC_PCI_PORTS, 0xffff},
+		.memory = {PC_PCI_HOLE, PC_PCI_HOLE_END - 1},
+		.lines = {10, 10, 11, 11, 10, 10, 11, 11},
+	};
+	struct pci_root *root = pci_host_root(pc->host);
+
+	pci_host_place_ecam(pc->host, PC_ECAM);
+	lpc_set_up(root, PC_PM_BASE, windows.lines);
+	pci_assign(root, &windows);
+}
+
 static int load_kernel(struct vm *vm, const struct board_inputs *inputs, struct x86_state *boot, char *why, size_t why_size)
 {
+	const struct pc *pc = vm->board_data;
 	struct loader_input input;
 	struct loader_plan plan;
-	int r;
+	int r = write_tables(vm, pc);
 
+	if (r) {
+		fmt_print(why, why_size, "tables can't be written into guest memory (error %d); use fewer --cpus", -r);
+		return r;
+	}
+	set_up_chipset(pc);
 	plan_input(vm->config, inputs, &input);
 	r = loader_plan(&input, &plan, why, why_size);
 	return r ? r : loader_load(&input, &plan, &vm->mem, boot, why, why_size);
@@ -326,9 +352,12 @@ static void pc_reset(struct vm *vm)
 
 static void pc_destroy(struct vm *vm)
 {
+	struct pc *pc = vm->board_data;
+
 	/* The devices belong to vm->devices. */
 	vm->cpuid = NULL;
-	platform_free(vm->board_data);
+	platform_free(pc->firmware);
+	platform_free(pc);
 	vm->board_data = NULL;
 }
 

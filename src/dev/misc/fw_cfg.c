@@ -7,13 +7,13 @@
 #include "base/string.h"
 #include "core/platform.h"
 
-#define PORT_SELECTOR 0x510
+#define PORT_SELECTOR FW_CFG_PORT
 #define PORT_DMA      0x514
 
 enum region { REGION_DATA, REGION_DMA };
 
-#define MAX_ITEMS 48
-#define MAX_FILES 24
+#define MAX_ITEMS 64
+#define MAX_FILES 40
 #define NAME_SIZE 56
 
 #define ID_TRADITIONAL (1u << 0)
@@ -61,6 +61,8 @@ struct fw_cfg {
 	uint16_t selector;
 	uint32_t offset;    /* in the selected item */
 	uint32_t dma_high;  /* upper half of the DMA address */
+	void (*select)(void *ctx);
+	void *select_ctx;
 };
 
 static uint32_t be32(uint32_t value)
@@ -80,6 +82,8 @@ static void select_item(struct fw_cfg *fw_cfg, uint16_t key)
 {
 	fw_cfg->selector = key;
 	fw_cfg->offset = 0;
+	if (fw_cfg->select && key >= FW_CFG_FILE_FIRST && key < FW_CFG_FILE_FIRST + fw_cfg->file_count)
+		fw_cfg->select(fw_cfg->select_ctx);
 }
 
 /* What is left of the selected item. */
@@ -281,6 +285,29 @@ int fw_cfg_add_file(struct fw_cfg *fw_cfg, const char *name, const void *data, u
 	files[at] = file;
 	fw_cfg->directory.count = be32(++fw_cfg->file_count);
 	return publish_directory(fw_cfg);
+}
+
+void fw_cfg_on_select(struct fw_cfg *fw_cfg, void (*select)(void *ctx), void *ctx)
+{
+	fw_cfg->select = select;
+	fw_cfg->select_ctx = ctx;
+}
+
+int fw_cfg_refresh_file(struct fw_cfg *fw_cfg, const char *name, const void *data, uint32_t size)
+{
+	const struct file *files = fw_cfg->directory.files;
+
+	for (unsigned i = 0; i < fw_cfg->file_count; i++) {
+		if (compare_names(files[i].name, name) != 0)
+			continue;
+		for (unsigned j = 0; j < fw_cfg->item_count; j++)
+			if (fw_cfg->items[j].key == __builtin_bswap16(files[i].select) && fw_cfg->items[j].size == size) {
+				memcpy(fw_cfg->items[j].data, data, size);
+				return 0;
+			}
+		return -EINVAL;
+	}
+	return -EINVAL;
 }
 
 static int add_standard_items(struct fw_cfg *fw_cfg, struct vm *vm)

@@ -11,6 +11,9 @@
 
 #include "core/vm.h"
 
+#define FW_CFG_PORT  0x510u
+#define FW_CFG_PORTS 12u
+
 enum fw_cfg_key {
 	FW_CFG_SIGNATURE = 0x00,
 	FW_CFG_ID = 0x01,
@@ -48,5 +51,10 @@ int fw_cfg_add_u32(struct fw_cfg *fw_cfg, uint16_t key, uint32_t value) must_che
 int fw_cfg_add_u64(struct fw_cfg *fw_cfg, uint16_t key, uint64_t value) must_check;
 /* A named file; name of at most 55 characters. The directory is kept sorted by name. */
 int fw_cfg_add_file(struct fw_cfg *fw_cfg, const char *name, const void *data, uint32_t size) must_check;
+/* Something of what is told depends on what firmware has done meanwhile: called before a file is read, on a vcpu's thread with the
+ * device's lock held; may call fw_cfg_refresh_file(). */
+void fw_cfg_on_select(struct fw_cfg *fw_cfg, void (*select)(void *ctx), void *ctx);
+/* Replaces a file's contents by others of the same size; of another size: -EINVAL, and nothing is changed. */
+int fw_cfg_refresh_file(struct fw_cfg *fw_cfg, const char *name, const void *data, uint32_t size) must_check;
 
 #endif

@@ -214,6 +214,22 @@ struct pci_root *pci_host_root(struct pci_host *host)
 	return &host->root;
 }
 
+gpa_t pci_host_ecam(struct pci_host *host)
+{
+	gpa_t ecam;
+
+	lock_take(&host->root.lock);
+	ecam = host->ecam_mapped ? host->ecam : 0;
+	lock_release(&host->root.lock);
+	return ecam;
+}
+
+void pci_host_place_ecam(struct pci_host *host, gpa_t ecam)
+{
+	pci_config_write(&host->root, 0, host->mch.devfn, PCIEXBAR + 4, 4, (uint32_t)(ecam >> 32));
+	pci_config_write(&host->root, 0, host->mch.devfn, PCIEXBAR, 4, (uint32_t)ecam | PCIEXBAR_ENABLE);
+}
+
 void pci_host_set_pam(struct pci_host *host, void (*changed)(void *ctx, const uint8_t *pam), void *ctx)
 {
 	host->pam = changed;

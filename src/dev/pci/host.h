@@ -19,6 +19,10 @@ struct pci_host;
 
 int pci_host_create(struct vm *vm, struct irqchip *chip, struct pci_host **host) must_check;
 struct pci_root *pci_host_root(struct pci_host *host);
+/* Where the guest has put configuration space in memory, 0: nowhere. Any thread. */
+gpa_t pci_host_ecam(struct pci_host *host);
+/* Puts it there, 256 buses of it, for a kernel that is started without firmware. In a machine reset. */
+void pci_host_place_ecam(struct pci_host *host, gpa_t ecam);
 /* Who wants to know when PAM registers change, after each write and reset: pam is registers 0x90 to 0x96. Called on a
  * vcpu's thread with the root's lock held, or in a machine reset. */
 void pci_host_set_pam(struct pci_host *host, void (*changed)(void *ctx, const uint8_t *pam), void *ctx);

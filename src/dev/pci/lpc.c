@@ -172,3 +172,11 @@ int lpc_create(struct pci_root *root, struct irqchip *chip, struct ich9_pm *pm)
 	root->pirq_ctx = lpc;
 	return 0;
 }
+
+void lpc_set_up(struct pci_root *root, uint16_t pm_base, const uint8_t lines[PCI_PIRQS])
+{
+	for (unsigned i = 0; i < PCI_PIRQS; i++)
+		pci_config_write(root, 0, LPC_DEVFN, i < 4 ? PIRQA_ROUT + i : PIRQE_ROUT + i - 4, 1, lines[i]);
+	pci_config_write(root, 0, LPC_DEVFN, PMBASE, 4, pm_base);
+	pci_config_write(root, 0, LPC_DEVFN, ACPI_CNTL, 1, ACPI_ENABLE);
+}

@@ -16,5 +16,8 @@ struct ich9_pm;
 #define LPC_PIRQ_GSI 16u
 
 int lpc_create(struct pci_root *root, struct irqchip *chip, struct ich9_pm *pm) must_check;
+/* For a kernel that is started without firmware: power management's registers at pm_base, PIRQs routed to ISA interrupts. In a machine
+ * reset. */
+void lpc_set_up(struct pci_root *root, uint16_t pm_base, const uint8_t lines[PCI_PIRQS]);
 
 #endif

@@ -299,20 +299,52 @@ static void update_mappings(struct pci_root *root)
 	for_each(root, map_wanted);
 }
 
+static void widen(const struct pci_function *function, uint64_t from, uint64_t *first, uint64_t *last)
+{
+	for (unsigned i = 0; i <= PCI_BAR_ROM; i++) {
+		const struct pci_bar *bar = &function->bars[i];
+
+		if (!bar->mapped || bar->kind == PCI_BAR_IO || bar->base < from)
+			continue;
+		if (bar->base < *first)
+			*first = bar->base;
+		if (bar->base + bar->size - 1 > *last)
+			*last = bar->base + bar->size - 1;
+	}
+}
+
+bool pci_mapped_above(struct pci_root *root, uint64_t from, uint64_t *first, uint64_t *last)
+{
+	*first = UINT64_MAX;
+	*last = 0;
+	lock_take(&root->lock);
+	for (unsigned bus = 0; bus <= root->port_count; bus++) {
+		const struct pci_bus *at = bus ? root->ports[bus - 1] : &root->bus;
+
+		for (unsigned i = 0; i < ARRAY_SIZE(at->functions); i++)
+			if (at->functions[i])
+				widen(at->functions[i], from, first, last);
+	}
+	lock_release(&root->lock);
+	return *first <= *last;
+}
+
 /* ---- INTx ---- */
+
+/* ICH9: slots from 25 on have A to D; of what QEMU's Q35 and firmware agree on for the others, E to H. */
+unsigned pci_root_pirq(unsigned slot, unsigned pin)
+{
+	pin--;
+	return slot >= 25 ? pin % 4 : 4 + (pin + slot) % 4;
+}
 
 unsigned pci_pirq(const struct pci_function *function, unsigned pin)
 {
 	const struct pci_function *port = function->bus->port;
 	unsigned slot = function->devfn >> 3;
 
-	pin--;
-	if (port) { /* a bridge turns pins by the slot */
-		pin += slot;
-		slot = port->devfn >> 3;
-	}
-	/* ICH9: slots from 25 on have A to D; of what QEMU's Q35 and firmware agree on for the others, E to H. */
-	return slot >= 25 ? pin % 4 : 4 + (pin + slot) % 4;
+	/* A bridge turns pins by the slot. */
+	return port ? pci_root_pirq(port->devfn >> 3, pin + slot) : pci_root_pirq(slot, pin);
 }
 
 /* irq_lock held. */

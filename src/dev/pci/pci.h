@@ -139,10 +139,14 @@ void pci_function_reset(struct pci_function *function);
 uint32_t pci_config_read(struct pci_root *root, unsigned bus, uint8_t devfn, unsigned offset, unsigned size);
 void pci_config_write(struct pci_root *root, unsigned bus, uint8_t devfn, unsigned offset, unsigned size, uint32_t value);
 
+/* The first and last address at or above `from` that some function's registers are mapped at; false: none is. Any thread. */
+bool pci_mapped_above(struct pci_root *root, uint64_t from, uint64_t *first, uint64_t *last);
+
 /* ---- interrupts; any thread ---- */
 
 void pci_set_intx(struct pci_function *function, bool level);
-/* Which PIRQ a function's pin (1: INTA#) reaches: 0 to 7. */
+/* Which PIRQ a pin (1: INTA#) of a slot of the root bus reaches: 0 to 7. The second: of any function. */
+unsigned pci_root_pirq(unsigned slot, unsigned pin);
 unsigned pci_pirq(const struct pci_function *function, unsigned pin);
 
 /* One MSI vector; 64-bit address, no masking. */
