@@ -10,30 +10,12 @@ set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
 cache=${RUSE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ruse}
-kernel_package=linux-image-cloud-amd64
 busybox_package=busybox-static
 work=
 
 . "$here/steps.sh"
+. "$here/packages.sh"
 trap '[ -z "$work" ] || rm -rf "$work"' EXIT
-
-# Unpacks a package, without installing it, into a directory.
-unpack_package() {
-	local package=$1 into=$2 dir
-	dir=$(mktemp -d "$work/deb.XXXXXX")
-	# Lists that are old name files that are gone.
-	if ! (cd "$dir" && apt-get download "$package") >/dev/null 2>&1; then
-		step "updating the package lists" as_root apt-get update
-		step "fetching $package again" env -C "$dir" apt-get download "$package"
-	fi
-	dpkg-deb -x "$dir"/*.deb "$into"
-}
-
-# linux-image-cloud-amd64 holds nothing; it depends on the image of the day.
-newest_kernel() {
-	apt-cache depends --no-recommends --no-suggests "$kernel_package" 2>/dev/null |
-		sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1
-}
 
 fetch_guest() {
 	local image
@@ -41,12 +23,7 @@ fetch_guest() {
 		die "the guest comes from Debian's packages, and there is no apt here: give --kernel and --initrd"
 	[ "$(dpkg --print-architecture)" = amd64 ] ||
 		die "the guest comes from amd64 packages, and this is another architecture: give --kernel and --initrd"
-	image=$(newest_kernel)
-	if [ -z "$image" ]; then
-		step "updating the package lists" as_root apt-get update
-		image=$(newest_kernel)
-	fi
-	[ -n "$image" ] || die "$kernel_package is not among the packages: check /etc/apt/sources.list"
+	image=$(kernel_package linux-image-cloud-amd64)
 	work=$(mktemp -d "$cache/tmp.XXXXXX")
 	say "fetching $image ..."
 	unpack_package "$image" "$work/kernel"

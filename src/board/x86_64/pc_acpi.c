@@ -118,7 +118,6 @@ static void describe(void *ctx, struct aml *aml)
 	aml_name_integer(aml, "_UID", 0);
 	aml_name_integer(aml, "_SEG", 0);
 	aml_name_integer(aml, "_BBN", 0);
-	aml_name_integer(aml, "_ADR", 0);
 	describe_windows(aml, tables);
 	describe_routing(aml);
 	describe_osc(aml);
