@@ -17,7 +17,9 @@ struct disk_config {
 };
 
 struct net_config {
-	const char *backend;  /* "user" */
+	const char *backend;  /* "user", "passt", "stream" */
+	const char *target;   /* passt, stream: a Unix socket's path; or NULL */
+	uint8_t mac[6];       /* all zero: 52:52:75:73:65:01 for the first card, and so on */
 	struct {
 		uint16_t host, guest;
 	} forward[16];        /* TCP, host side bound to 127.0.0.1 */

@@ -118,13 +118,44 @@ static int read_forward(struct reader *reader, json_t *value, struct net_config 
 	return 0;
 }
 
+static int read_mac(struct reader *reader, const char *key, json_t *value, uint8_t mac[6])
+{
+	if (!json_is_string(value) || !parse_mac(json_string_value(value), json_string_length(value), mac))
+		return refuse(reader, "\"%s\" must be an address like \"52:54:00:12:34:56\"", key);
+	return 0;
+}
+
+static int read_forwards(struct reader *reader, json_t *list, struct net_config *net)
+{
+	json_t *forward;
+	size_t i;
+	int r = json_is_array(list) ? 0 : refuse(reader, "\"forward\" must be a list");
+
+	json_array_foreach(list, i, forward)
+		r = r ? r : read_forward(reader, forward, net);
+	return r;
+}
+
+static int read_net_key(struct reader *reader, const char *key, json_t *item, struct net_config *net)
+{
+	if (!strcmp(key, "backend"))
+		return read_text(reader, key, item, &net->backend);
+	if (!strcmp(key, "socket"))
+		return read_text(reader, key, item, &net->target);
+	if (!strcmp(key, "mac"))
+		return read_mac(reader, key, item, net->mac);
+	if (!strcmp(key, "forward"))
+		return read_forwards(reader, item, net);
+	return refuse(reader, "a network has no \"%s\"; it has backend, socket, mac and a list forward", key);
+}
+
 static int read_net(struct reader *reader, json_t *value)
 {
 	struct vm_config *config = &reader->options->config;
 	struct net_config net = {.backend = "user"};
 	const char *key;
-	json_t *item, *forward;
-	size_t i;
+	json_t *item;
+	char why[256];
 	int r = 0;
 
 	if (!json_is_object(value))
@@ -132,19 +163,12 @@ static int read_net(struct reader *reader, json_t *value)
 	if (config->net_count == CONFIG_MAX_NETS)
 		return refuse(reader, "more than %d networks", CONFIG_MAX_NETS);
 	json_object_foreach(value, key, item) {
-		if (!strcmp(key, "backend")) {
-			if (!json_is_string(item) || strcmp(json_string_value(item), "user"))
-				return refuse(reader, "the \"backend\" of a network must be \"user\"");
-		} else if (!strcmp(key, "forward") && json_is_array(item)) {
-			json_array_foreach(item, i, forward) {
-				r = read_forward(reader, forward, &net);
-				if (r)
-					return r;
-			}
-		} else {
-			return refuse(reader, "a network has no \"%s\"; it has backend and a list forward", key);
-		}
+		r = read_net_key(reader, key, item, &net);
+		if (r)
+			return r;
 	}
+	if (check_net(&net, why, sizeof(why)))
+		return refuse(reader, "%s", why);
 	config->nets[config->net_count++] = net;
 	return 0;
 }
@@ -355,6 +379,23 @@ static json_t *print_disks(const struct vm_config *config)
 	return list;
 }
 
+static json_t *print_net(const struct net_config *net, json_t *forwards)
+{
+	json_t *object = json_pack("{s:s}", "backend", net->backend);
+	static const uint8_t no_mac[6];
+	char mac[18];
+
+	if (net->target)
+		json_object_set_new(object, "socket", json_string(net->target));
+	if (memcmp(net->mac, no_mac, sizeof(no_mac))) {
+		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", net->mac[0], net->mac[1], net->mac[2],
+			 net->mac[3], net->mac[4], net->mac[5]);
+		json_object_set_new(object, "mac", json_string(mac));
+	}
+	json_object_set_new(object, "forward", forwards);
+	return object;
+}
+
 static json_t *print_nets(const struct vm_config *config)
 {
 	json_t *list = json_array();
@@ -367,7 +408,7 @@ static json_t *print_nets(const struct vm_config *config)
 			json_array_append_new(forwards,
 					      json_pack("{s:s, s:i, s:i}", "protocol", "tcp", "host",
 							(int)net->forward[j].host, "guest", (int)net->forward[j].guest));
-		json_array_append_new(list, json_pack("{s:s, s:o}", "backend", net->backend, "forward", forwards));
+		json_array_append_new(list, print_net(net, forwards));
 	}
 	return list;
 }

@@ -86,7 +86,7 @@ bool parse_size(const char *text, uint64_t *bytes)
 	return true;
 }
 
-static bool parse_unsigned(const char *text, size_t len, unsigned long max, unsigned long *value)
+bool parse_number(const char *text, size_t len, unsigned long max, unsigned long *value)
 {
 	*value = 0;
 	if (!len)
@@ -128,50 +128,6 @@ int parse_disk(struct run_options *options, const char *text, char *why, size_t 
 		p += len;
 	}
 	config->disks[config->disk_count++] = disk;
-	return 0;
-}
-
-static int parse_forward(struct net_config *net, const char *text, size_t len, char *why, size_t why_size)
-{
-	const char *host = text + 4;
-	const char *colon = len > 4 && !memcmp(text, "tcp:", 4) ? memchr(host, ':', len - 4) : NULL;
-	unsigned long host_port, guest_port;
-
-	if (!colon || !parse_unsigned(host, (size_t)(colon - host), 65535, &host_port) ||
-	    !parse_unsigned(colon + 1, (size_t)(text + len - colon - 1), 65535, &guest_port) || !host_port ||
-	    !guest_port)
-		return refuse(why, why_size, "hostfwd=%.*s is not understood; write hostfwd=tcp:HOSTPORT:GUESTPORT",
-			      (int)len, text);
-	if (net->forward_count == ARRAY_SIZE(net->forward))
-		return refuse(why, why_size, "more than %zu forwarded ports on one --net; add another --net",
-			      ARRAY_SIZE(net->forward));
-	net->forward[net->forward_count].host = (uint16_t)host_port;
-	net->forward[net->forward_count++].guest = (uint16_t)guest_port;
-	return 0;
-}
-
-int parse_net(struct run_options *options, const char *text, char *why, size_t why_size)
-{
-	struct vm_config *config = &options->config;
-	struct net_config net = {.backend = "user"};
-	size_t len = strcspn(text, ",");
-	int r;
-
-	if (len != 4 || memcmp(text, "user", 4))
-		return refuse(why, why_size, "--net %.*s is unknown; use --net user[,hostfwd=tcp:HOSTPORT:GUESTPORT]",
-			      (int)len, text);
-	if (config->net_count == CONFIG_MAX_NETS)
-		return refuse(why, why_size, "more than %d networks; leave some --net out", CONFIG_MAX_NETS);
-	for (const char *p = text + len; *p == ','; p += len) {
-		len = strcspn(++p, ",");
-		if (len <= 8 || memcmp(p, "hostfwd=", 8))
-			return refuse(why, why_size, "--net option '%.*s' is unknown; use hostfwd=tcp:HOSTPORT:GUESTPORT",
-				      (int)len, p);
-		r = parse_forward(&net, p + 8, len - 8, why, why_size);
-		if (r)
-			return r;
-	}
-	config->nets[config->net_count++] = net;
 	return 0;
 }
 
@@ -290,7 +246,7 @@ static int apply_cpus(struct run_options *options, const char *text, char *why, 
 {
 	unsigned long cpus;
 
-	if (!parse_unsigned(text, strlen(text), VM_MAX_VCPUS, &cpus) || !cpus)
+	if (!parse_number(text, strlen(text), VM_MAX_VCPUS, &cpus) || !cpus)
 		return refuse(why, why_size, "--cpus %s is not a number from 1 to %d", text, VM_MAX_VCPUS);
 	options->config.cpus = (unsigned)cpus;
 	return 0;
@@ -424,7 +380,7 @@ static const struct option option_table[] = {
 	{"cpus", "N", "virtual processors, 1 to 64 (default 1)", apply_cpus},
 	{"memory", "SIZE", "guest memory, K, M or G (default 256M)", apply_memory},
 	{"disk", "PATH[,ro][,serial=S]", "raw image or block device; repeatable", parse_disk},
-	{"net", "user[,hostfwd=tcp:HOSTPORT:GUESTPORT]...", "network card behind user-mode NAT; repeatable", parse_net},
+	{"net", "user|passt[=SOCKET]|stream=unix:PATH[,mac=ADDRESS][,hostfwd=tcp:HOSTPORT:GUESTPORT]...", "network card, and what is behind it; repeatable", parse_net},
 	{"rng", "on|off", "random number device (default on)", apply_rng},
 	{"serial", "stdio|none|file=P|unix=P|pty|detached", "serial port ttyS0 (default stdio)", apply_serial},
 	{"console", "stdio|none|file=P|unix=P|pty|detached", "virtio console hvc0 (default none)", apply_console},

@@ -46,8 +46,14 @@ void run_options_cpu_help(FILE *out);
 
 /* "128M" -> bytes. False: not a size. */
 bool parse_size(const char *text, uint64_t *bytes);
-/* "user[,hostfwd=tcp:HOST:GUEST]..." and "PATH[,ro][,serial=S]" */
+/* Decimal digits, len of them, up to max. */
+bool parse_number(const char *text, size_t len, unsigned long max, unsigned long *value);
+/* "52:54:00:12:34:56" */
+bool parse_mac(const char *text, size_t len, uint8_t mac[6]);
+/* What --net takes (options_net.c), and "PATH[,ro][,serial=S]" */
 int parse_net(struct run_options *options, const char *text, char *why, size_t why_size);
+/* What must hold of a network, wherever it was described. 0 or -EINVAL with one sentence in why. */
+int check_net(const struct net_config *net, char *why, size_t why_size);
 int parse_disk(struct run_options *options, const char *text, char *why, size_t why_size);
 int check_char_config(const char *option, const char *text, char *why, size_t why_size);
 /* Is it a name for a VM? 0 or -EINVAL with one sentence in why. */

@@ -102,6 +102,12 @@ refused 2 "'rw' is unknown" run --disk x,rw
 refused 2 "'serial=123456789012345678901' is unknown" run --disk x,serial=123456789012345678901
 refused 2 '--net tap is unknown' run --net tap
 refused 2 "'mtu=9000' is unknown" run --net user,mtu=9000
+refused 2 'mac=1:2 is not understood' run --net user,mac=1:2
+refused 2 'is not understood; write mac=' run --net user,mac=00:00:00:00:00:00
+refused 2 'first byte must be even' run --net user,mac=53:00:00:00:00:01
+refused 2 'write stream=unix:PATH' run --net stream=tcp:1
+refused 2 'write stream=unix:PATH' run --net stream
+refused 2 'hostfwd is for' run --net passt=P,hostfwd=tcp:1:2
 refused 2 'hostfwd=udp:1:2 is not understood' run --net user,hostfwd=udp:1:2
 refused 2 'hostfwd=tcp:0:2 is not understood' run --net user,hostfwd=tcp:0:2
 refused 2 'hostfwd=tcp:1:65536 is not' run --net user,hostfwd=tcp:1:65536
@@ -130,7 +136,8 @@ refused 1 "cannot listen at '$work/nowhere/gdb'" run --kernel "$kernel" --gdb "u
 # ---- JSON ----
 
 accepted 0 run --print-config --kernel k --initrd i --append 'a "b" c' --cpus 3 --memory 1G --disk 'd,ro,serial=s' \
-	--disk e --net user,hostfwd=tcp:1:2,hostfwd=tcp:3:4 --rng off --serial none --console pty --no-reboot \
+	--disk e --net user,hostfwd=tcp:1:2,hostfwd=tcp:3:4 \
+	--net passt,mac=52:54:00:ab:cd:ef,hostfwd=tcp:5:6 --net passt=p --net stream=unix:/s --rng off --serial none --console pty --no-reboot \
 	--name my-vm_1.0 --gdb tcp=[::1]:1234 --paused --cpu v2,+aes,-pcid --test-devices --stats --no-sandbox --trace io,exits --dump tb=t --perf-map --profile p --count-blocks c --check interp --engine interp -- sh -c "echo 'x'"
 cp "$work/out" "$work/config.json"
 accepted 0 run --config "$work/config.json" --print-config
@@ -158,7 +165,10 @@ bad_json '{"rng": "on"}' '"rng" must be true or false'
 bad_json '{"disks": [{}]}' 'a disk without "path"'
 bad_json '{"disks": [{"path": "x", "cache": 1}]}' 'a disk has no "cache"'
 bad_json '{"disks": "x"}' '"disks" must be a list'
-bad_json '{"nets": [{"backend": "tap"}]}' 'must be "user"'
+bad_json '{"nets": [{"backend": "ether"}]}' 'network "ether" is unknown'
+bad_json '{"nets": [{"backend": "stream"}]}' 'needs the path of a socket'
+bad_json '{"nets": [{"mac": "52-54-00-00-00-01"}]}' '"mac" must be an address'
+bad_json '{"nets": [{"mac": "53:54:00:00:00:01"}]}' 'first byte must be even'
 bad_json '{"nets": [{"forward": [{"host": 1}]}]}' '"forward" must be'
 bad_json '{"gdb": "serial"}' '"gdb" must be'
 bad_json '{"name": "a b"}' 'is no name'

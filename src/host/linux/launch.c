@@ -11,7 +11,6 @@
 #include "backend/block_raw.h"
 #include "backend/char.h"
 #include "backend/char_memory.h"
-#include "backend/net_user.h"
 #include "board/board.h"
 #include "core/vm.h"
 #include "host/linux/block_counts.h"
@@ -22,6 +21,7 @@
 #include "host/linux/image_file.h"
 #include "host/linux/loop.h"
 #include "host/linux/memory.h"
+#include "host/linux/nets.h"
 #include "host/linux/keeper.h"
 #include "host/linux/sandbox.h"
 #include "host/linux/signals.h"
@@ -237,7 +237,7 @@ static bool enter_worker(void *ctx)
 /* What is the process's own, and what becomes of the vcpu threads later. */
 static int prepare_sandbox(struct launch *launch)
 {
-	const struct sandbox_options options = {.network = launch->config->net_count > 0};
+	const struct sandbox_options options = {.network = nets_need_sockets(launch->config)};
 
 	descriptors_close(&launch->inherited);
 	if (launch->config->no_sandbox)
@@ -259,27 +259,6 @@ static int open_disks(struct launch *launch)
 		int r = block_raw_open(&options, launch->loop, &launch->inputs.disks[i], launch->why,
 				       sizeof(launch->why));
 
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static int open_nets(struct launch *launch)
-{
-	for (unsigned i = 0; i < launch->config->net_count; i++) {
-		const struct net_config *net = &launch->config->nets[i];
-		struct net_user_options options = {
-			.mac = {0x52, 0x52, 0x75, 0x73, 0x65, (uint8_t)(i + 1)},
-			.forward_count = net->forward_count,
-		};
-
-		for (unsigned j = 0; j < net->forward_count; j++) {
-			options.forward[j].host = net->forward[j].host;
-			options.forward[j].guest = net->forward[j].guest;
-		}
-		int r = net_user_open(&options, launch->loop, &launch->inputs.nets[i], launch->why,
-				      sizeof(launch->why));
 		if (r)
 			return r;
 	}
@@ -649,7 +628,7 @@ static int start(struct launch *launch)
 		return r;
 	r = open_disks(launch);
 	if (!r)
-		r = open_nets(launch);
+		r = nets_open(launch->config, launch->loop, &launch->inputs, why, why_size);
 	if (!r)
 		r = open_consoles(launch);
 	if (!r)
