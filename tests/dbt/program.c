@@ -300,6 +300,9 @@ static void put_random(struct writer *w, const struct form *form, struct random 
 			put_set(w, X86_RCX, random_below(random, random_chance(random, 3) ? 5000 : 40));
 		put_set(w, X86_RSI, pick_address(mode, random));
 		put_set(w, X86_RDI, pick_address(mode, random));
+		/* Something that is there to be found. */
+		if (random_chance(random, 2))
+			put_set(w, X86_RAX, 0);
 		break;
 	case X86_PUSH: case X86_POP: case X86_PUSHF: case X86_ENTER: case X86_PUSHA: case X86_POPA:
 		if (random_chance(random, 2))
@@ -432,6 +435,11 @@ void program_make(struct program *program, const struct forms *forms, const uint
 	memset(w.code, 0xcc, PROGRAM_CODE);
 	for (unsigned i = 0; i < PROGRAM_DATA; i += 64)
 		random_fill(random, program->ram + PROGRAM_DATA_GPA + i, 64);
+	/* For repetitions that end where bytes differ, or are the same. */
+	for (unsigned i = 0; i < PROGRAM_DATA; i += PAGE_SIZE) {
+		if (random_chance(random, 3))
+			memset(program->ram + PROGRAM_DATA_GPA + i + random_below(random, 64), 0, PAGE_SIZE - 64 - random_below(random, 64));
+	}
 	make_state(&program->state, program->mode, random);
 	for (unsigned i = 0; i < PROGRAM_CODE; i += PAGE_SIZE) {
 		map(&tables, program->code_gva + i, PROGRAM_CODE_GPA + i,

@@ -393,9 +393,9 @@ static uint64_t advance_rep(struct dbt *d, unsigned n, struct snapshot *to)
 		return 0;
 	to->gpr[X86_RCX] -= done;
 	to->gpr[X86_RDI] += done * decoded->insn.opsize;
-	if (decoded->insn.op == X86_MOVS)
+	if (decoded->insn.op == X86_MOVS || decoded->insn.op == X86_CMPS)
 		to->gpr[X86_RSI] += done * decoded->insn.opsize;
-	return done * decoded->insn.opsize;
+	return decoded->insn.op == X86_CMPS || decoded->insn.op == X86_SCAS ? 0 : done * decoded->insn.opsize;
 }
 
 /* How many of the interpreter's stores come before its instruction number n and, in that, before `bytes` are stored. */

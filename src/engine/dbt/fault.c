@@ -152,6 +152,13 @@ static unsigned accesses_of(struct dbt *d, ucontext_t *context, const struct x86
 		accesses[count++] = at_register(insn, rsi, insn->opsize, false);
 		accesses[count++] = at_register(insn, rdi, insn->opsize, true);
 		break;
+	case X86_CMPS:
+		accesses[count++] = at_register(insn, rsi, insn->opsize, false);
+		accesses[count++] = at_register(insn, rdi, insn->opsize, false);
+		break;
+	case X86_SCAS:
+		accesses[count++] = at_register(insn, rdi, insn->opsize, false);
+		break;
 	case X86_STOS:
 		accesses[count++] = at_register(insn, rdi, insn->opsize, true);
 		break;
@@ -265,7 +272,7 @@ bool dbt_looks_first(const struct x86_insn *insn)
 	if (insn->mode != X86_MODE_64 || must_be_aligned(insn->op))
 		return false;
 	switch (insn->op) {
-	case X86_STOS: case X86_MOVS: case X86_LODS:
+	case X86_STOS: case X86_MOVS: case X86_LODS: case X86_CMPS: case X86_SCAS:
 		return true;
 	case X86_BT: case X86_BTS: case X86_BTR: case X86_BTC: /* accesses another element than its operand */
 	case X86_POP:                                          /* reads the stack before */
@@ -300,7 +307,7 @@ static unsigned base_of(const struct x86_insn *insn)
 		return X86_RSP;
 	case X86_LEAVE:
 		return X86_RBP;
-	case X86_STOS: case X86_MOVS:
+	case X86_STOS: case X86_MOVS: case X86_CMPS: case X86_SCAS:
 		return X86_RDI;
 	case X86_LODS:
 		return X86_RSI;
@@ -432,21 +439,27 @@ static bool side_overflow(struct dbt *d, siginfo_t *info, ucontext_t *context)
 	return true;
 }
 
-/* In the host's REP: the guest's registers are made what they are after the iterations so far. */
+/* In the host's REP: the guest's registers are made what they are after the iterations so far, and its flags what they were before
+ * the first. */
 static bool rep_registers(struct dbt *d, ucontext_t *context, const struct tb *tb, const struct tb_insn *insn, uint32_t at)
 {
 	greg_t *gregs = context->uc_mcontext.gregs;
+	const uint8_t *code = d->code_run + tb->host + at;
+	bool compares, source;
 	uint8_t opcode;
 
-	if (!(insn->flags & TB_INSN_REP) || at <= insn->commit || d->code_run[tb->host + at] != 0xf3)
+	if (!(insn->flags & TB_INSN_REP) || at <= insn->commit || (code[0] != 0xf3 && code[0] != 0xf2))
 		return false;
-	opcode = d->code_run[tb->host + at + 1];
-	if (opcode == 0x66 || opcode == 0x48)
-		opcode = d->code_run[tb->host + at + 2];
+	opcode = (code[1] == 0x66 || code[1] == 0x48 ? code[2] : code[1]) & 0xfe;
+	compares = opcode == 0xa6 || opcode == 0xae;
+	source = opcode == 0xa4 || opcode == 0xa6;
 	gregs[REG_RDI] -= (greg_t)d->rep_dst;
-	if ((opcode & 0xfe) == 0xa4)
+	if (source)
 		gregs[REG_RSI] -= (greg_t)d->rep_src;
 	gregs[REG_R9] -= (greg_t)d->rep_count - gregs[REG_RCX];
+	if (compares)
+		gregs[REG_EFL] = (gregs[REG_EFL] & ~(greg_t)X86_FLAGS_STATUS) | (greg_t)(d->saved_flags >> 8 & 0xd5) |
+				 (d->saved_flags & 1 ? X86_FLAG_OF : 0);
 	set_pc(context, d->code_run + tb->host + insn->host);
 	return true;
 }

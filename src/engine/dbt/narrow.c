@@ -181,6 +181,7 @@ bool tr_narrow_possible(const struct tr *tr)
 		break;
 	case X86_MOVS:
 	case X86_LODS:
+	case X86_CMPS:
 		if (insn->mem.seg == X86_CS)
 			return false;
 		break;

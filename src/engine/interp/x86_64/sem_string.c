@@ -88,6 +88,10 @@ static void repeat(struct cpu *cpu, const struct x86_insn *insn, struct string *
 			break;
 		if (budget == 0 && left) {
 			cpu_repeat(cpu);
+			/* Until it is done the flags are what they were before it (SDM 2B REP); between single steps those of
+			 * the last element are seen. */
+			if (!cpu->step)
+				return;
 			break;
 		}
 	}
