@@ -172,6 +172,9 @@ static bool place_exit(struct tr *tr, const struct cache_exit *from, unsigned bo
 	*out = (struct tr_exit){.jump = tr->start + from->at,
 				.target = tr->rip + (uint64_t)(int64_t)from->target,
 				.step = from->kind != CACHE_EXIT_LINK};
+	/* Here a branch may lead where there is nothing, which is to be told at the branch. */
+	if (from->kind == CACHE_EXIT_LINK && !canonical(out->target))
+		return false;
 	if (from->kind != CACHE_EXIT_HELP)
 		return true;
 	while (index < tr->count && tr->insns[index].guest != from->target)

@@ -466,8 +466,16 @@ static bool lower_ldmxcsr(struct tr *tr)
 	return true;
 }
 
+/* A direct branch that leads out of the canonical addresses faults when it is taken. */
+static bool leads_nowhere(const struct tr *tr)
+{
+	return tr->insn.operand_count && tr->insn.operand[0].kind == X86_OPND_REL && !canonical(tr_target(tr));
+}
+
 bool tr_lower(struct tr *tr)
 {
+	if (unlikely(leads_nowhere(tr)))
+		return false;
 	switch (tr->insn.op) {
 	case X86_NOP:
 	case X86_PREFETCHW:

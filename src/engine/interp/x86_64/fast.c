@@ -336,8 +336,7 @@ enum fast_label {
 	} while (0)
 #define INDIRECT 2u
 
-/* A near branch's target is checked where it can be wrong: a direct one from canonical code ends at most one page
- * outside, which the fetch then finds; an indirect one must fault at the branch (SDM 2A CALL). */
+/* A near branch that is taken faults at the branch, with nothing changed, if its target is not canonical (SDM 2A CALL, JMP). */
 #define CHECK_TARGET(target)                                                                       \
 	do {                                                                                       \
 		if (unlikely((uint64_t)((int64_t)((target) << 16) >> 16) != (target))) {           \
@@ -532,8 +531,11 @@ L_pop_r: {
 	REG(u->dst, uint64_t) = value;
 	NEXT;
 }
-L_jmp:
-	BRANCH(1, base + (uint64_t)u->disp);
+L_jmp: {
+	uint64_t target = base + (uint64_t)u->disp;
+	CHECK_TARGET(target);
+	BRANCH(1, target);
+}
 L_jmp_r: {
 	uint64_t target = REG(u->src, uint64_t);
 	CHECK_TARGET(target);
@@ -575,8 +577,11 @@ L_ret: {
 	BRANCH(INDIRECT, target);
 }
 L_jcc:
-	if (lf_condition(&cpu->lf, u->cc))
-		BRANCH(1, base + (uint64_t)u->disp);
+	if (lf_condition(&cpu->lf, u->cc)) {
+		uint64_t target = base + (uint64_t)u->disp;
+		CHECK_TARGET(target);
+		BRANCH(1, target);
+	}
 	BRANCH(0, base + u->offset + u->length);
 L_setcc_r:
 	PUT_b(u->dst, lf_condition(&cpu->lf, u->cc));
