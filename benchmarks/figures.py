@@ -28,6 +28,7 @@ TITLES = {
     "disk-write": "disk: write, 256 KiB blocks",
     "disk-read": "disk: read, 256 KiB blocks",
     "disk-4k-read": "disk: read, 4 KiB blocks at random",
+    "disk-4k-write": "disk: write, 4 KiB blocks at random",
     "net-receive": "network: host to guest",
     "net-send": "network: guest to host",
     "init": "process start to the guest's init",

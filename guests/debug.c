@@ -38,15 +38,22 @@ __asm__(".text\n"
 	"steps_leaf_end:\n"
 	"	ret\n");
 
-/* Called often, so that it is translated when somebody wants to stop in its middle. */
+volatile uint64_t patched_total;
+
+/* Called often, so that it is translated when somebody wants to stop in its middle, or to patch it. */
 __attribute__((noinline)) uint64_t hot(uint64_t n)
 {
-	uint64_t sum = 0;
+	uint64_t sum = 0, patched = 0;
 
 	for (uint64_t i = 0; i < n; i++) {
 		sum += i ^ unwatched[i & 7];
 		__asm__ volatile(".globl hot_middle\nhot_middle: nop" : "+r"(sum));
+		/* The last of four bytes is the number. */
+		__asm__ volatile(".globl hot_patch\nhot_patch: addq $0, %0\n"
+				 ".globl hot_patch_end\nhot_patch_end: nop"
+				 : "+r"(patched));
 	}
+	patched_total += patched;
 	return sum;
 }
 
@@ -84,6 +91,11 @@ __attribute__((noinline)) void copy_string(void)
 			 : "memory");
 }
 
+static void undefined(uint64_t unused)
+{
+	__asm__ volatile(".globl undefined_here\nundefined_here: ud2");
+}
+
 static void on_tick(struct frame *frame)
 {
 	ticks++;
@@ -105,8 +117,10 @@ __attribute__((noinline)) void with_interrupts(void)
 		__asm__ volatile("pause");
 	__asm__ volatile(".globl ticking\nticking: nop\n nop\n nop\n nop\n"
 			 ".globl ticked\nticked: nop");
-	while (ticks < before + 6)
-		__asm__ volatile("hlt");
+	do
+		__asm__ volatile(".globl halting\nhalting: hlt\n"
+				 ".globl halted\nhalted: nop");
+	while (ticks < before + 6);
 	__asm__ volatile("cli");
 	*apic(0x320) = 0x10040;
 }
@@ -149,6 +163,7 @@ void guest_main(void)
 	EQUAL(read_watched(), 17);
 	copy_string();
 	EQUAL(string_to[7], 8);
+	EQUAL(fault_of(undefined, 0), 6);
 	with_interrupts();
 	/* Nothing of a breakpoint is to be seen in the code. */
 	EQUAL(*(volatile uint8_t *)(uintptr_t)steps, 0x48);

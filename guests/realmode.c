@@ -17,6 +17,7 @@ void run_blob(void);
 struct result {
 	uint16_t int_ip, int_cs, int_flags, int_now, gp_ip, divide_ip, carry, sp;
 	uint32_t beyond, unreal;
+	uint16_t far_calls; /* two bits a call */
 };
 
 __asm__(".pushsection .text\n"
@@ -56,7 +57,15 @@ __asm__(".pushsection .text\n"
 	"	movw %sp, 0xa00e\n"
 	"wide_read:\n"
 	"	movw %ds:0xffff, %ax\n" /* across the limit; on_gp goes on after it */
-	"2:	xorw %cx, %cx\n"
+	"2:	movw $0x01b3, 0xb000; movb $0xcb, 0xb002\n" /* movb $1, %bl; lretw: the same offset in two segments */
+	"	movw $0x02b3, 0xc000; movb $0xcb, 0xc002\n"
+	"	xorw %dx, %dx\n"
+	"	movw $3, %cx\n"
+	"5:	lcall $0xb00, $0; shlw $2, %dx; orb %bl, %dl\n"
+	"	lcall $0xc00, $0; shlw $2, %dx; orb %bl, %dl\n"
+	"	loop 5b\n"
+	"	movw %dx, 0xa018\n"
+	"	xorw %cx, %cx\n"
 	"	movw $1, %ax\n"
 	"	cwd\n"
 	"divide_here:\n"
@@ -156,6 +165,7 @@ void guest_main(void)
 	run_blob();
 
 	EQUAL(result->int_ip, after_int - blob);
+	EQUAL(result->far_calls, 0x666);
 	EQUAL(result->int_cs, BLOB >> 4);
 	EQUAL(result->int_flags & 0x203, 3);
 	EQUAL(result->int_now & 0x302, 2);

@@ -65,6 +65,7 @@ void disk_tests(const char *path, int direct, double ns)
 	disk_test("disk-write", fd, write_block, LARGE_BLOCK, 0, buffer, ns);
 	disk_test("disk-read", fd, pread, LARGE_BLOCK, 0, buffer, ns);
 	disk_test("disk-4k-read", fd, pread, SMALL_BLOCK, 1, buffer, ns);
+	disk_test("disk-4k-write", fd, write_block, SMALL_BLOCK, 1, buffer, ns);
 	free(buffer);
 	close(fd);
 }

@@ -4,13 +4,14 @@
 #
 # usage: build.sh KERNEL_TREE BUSYBOX_TREE OUTPUT
 #
-# KERNEL_TREE holds lib/modules/VERSION (from dpkg-deb -x linux-image-*.deb), BUSYBOX_TREE holds bin/busybox. Needs no
-# root. The archive is not compressed: unpacking it in a guest that is interpreted costs more than reading it.
+# KERNEL_TREE holds lib/modules/VERSION (from dpkg-deb -x linux-image-*.deb), BUSYBOX_TREE holds bin/busybox, and, where that is not for
+# this machine, bin/names: what its --list-full would print. Needs no root. The archive is not compressed: unpacking it in a guest that is interpreted costs more than reading it.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
 kernel=$1 busybox=$2 output=$3
-modules_wanted='virtio_mmio virtio_pci virtio_blk virtio_net virtio_console virtio_rng pvpanic-mmio'
+modules_wanted='virtio_mmio virtio_pci virtio_blk virtio_net virtio_console virtio_rng vmw_vsock_virtio_transport pvpanic-mmio
+	virtio_balloon virtio_scsi sd_mod virtio_pmem nd_pmem virtio_mem virtio_input evdev virtiofs 9pnet_virtio 9p ahci sr_mod isofs'
 
 stage=$(mktemp -d "${output%/*}/initramfs.XXXXXX")
 trap 'rm -rf "$stage"' EXIT
@@ -19,7 +20,7 @@ mkdir -p "$stage"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,run,tmp,root,etc,mnt,l
 chmod 755 "$stage"
 cp "$busybox/bin/busybox" "$stage/bin/busybox"
 # A name for each applet, where it usually is.
-"$busybox/bin/busybox" --list-full | while read -r path; do
+{ cat "$busybox/bin/names" 2>/dev/null || "$busybox/bin/busybox" --list-full; } | while read -r path; do
 	[ "$path" = bin/busybox ] || ln -sf /bin/busybox "$stage/$path"
 done
 

@@ -1,9 +1,9 @@
 /* Block requests through io_uring. Submissions gather while the loop serves what is ready and go to the
  * kernel together before it sleeps; completions make the ring's descriptor readable.
  *
- * Example: `raw->ops = &block_uring_ops; err = raw->ops->start(raw);`
+ * Example: `files->ops = &block_uring_ops; err = files->ops->start(files);`
  *
- * The ring is restricted to the four operations below on the one image: through it nobody who took
+ * The ring is restricted to the four operations below on the image and what lies under it: through it nobody who took
  * over the process can do anything else (the kernel doesn't ask seccomp about ring entries).
  *
  * All on the I/O thread, or while it doesn't run.
@@ -23,12 +23,13 @@
 
 struct uring_op {
 	struct block_request *request;
+	unsigned file; /* its place in the ring's table */
 	struct block_step step;
 	struct uring_op *next; /* free list, or those that wait for room in the ring */
 };
 
 struct uring {
-	struct block_raw *raw;
+	struct block_files *files;
 	struct io_uring ring;
 	struct watch watch;
 	struct loop_hook hook;
@@ -44,25 +45,25 @@ static bool prepare(struct uring *uring, struct uring_op *op)
 {
 	struct io_uring_sqe *sqe;
 	const struct block_step *step = &op->step;
+	const int fd = (int)op->file; /* in the ring's own table */
 
 	if (uring->in_kernel >= COMPLETIONS)
 		return false;
 	sqe = io_uring_get_sqe(&uring->ring);
 	if (!sqe)
 		return false;
-	/* Descriptor 0 of the ring's own table is the image. */
 	switch (step->kind) {
 	case STEP_READ:
-		io_uring_prep_readv(sqe, 0, step->iov, step->count, step->offset);
+		io_uring_prep_readv(sqe, fd, step->iov, step->count, step->offset);
 		break;
 	case STEP_WRITE:
-		io_uring_prep_writev(sqe, 0, step->iov, step->count, step->offset);
+		io_uring_prep_writev(sqe, fd, step->iov, step->count, step->offset);
 		break;
 	case STEP_SYNC:
-		io_uring_prep_fsync(sqe, 0, IORING_FSYNC_DATASYNC);
+		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
 		break;
 	case STEP_ALLOCATE:
-		io_uring_prep_fallocate(sqe, 0, step->mode, (off_t)step->offset, (off_t)step->length);
+		io_uring_prep_fallocate(sqe, fd, step->mode, (off_t)step->offset, (off_t)step->length);
 		break;
 	}
 	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
@@ -138,9 +139,9 @@ static void before_sleep(void *ctx)
 	hand_over(ctx);
 }
 
-static void uring_submit(struct block_raw *raw, struct block_request *request)
+static void uring_submit(struct block_files *files, unsigned file, struct block_request *request)
 {
-	struct uring *uring = raw->engine;
+	struct uring *uring = files->engine;
 	struct uring_op *op = uring->free;
 	int status;
 
@@ -153,6 +154,7 @@ static void uring_submit(struct block_raw *raw, struct block_request *request)
 		return;
 	}
 	op->request = request;
+	op->file = file;
 	if (block_step_first(request, &op->step, &status)) {
 		queue_op(uring, op);
 		return;
@@ -162,9 +164,9 @@ static void uring_submit(struct block_raw *raw, struct block_request *request)
 	request->done(request, status);
 }
 
-static void uring_drain(struct block_raw *raw)
+static void uring_drain(struct block_files *files)
 {
-	struct uring *uring = raw->engine;
+	struct uring *uring = files->engine;
 
 	while (uring->in_kernel > 0 || uring->waiting) {
 		hand_over(uring);
@@ -174,13 +176,13 @@ static void uring_drain(struct block_raw *raw)
 	}
 }
 
-static void uring_stop(struct block_raw *raw)
+static void uring_stop(struct block_files *files)
 {
-	struct uring *uring = raw->engine;
+	struct uring *uring = files->engine;
 	struct uring_op *op;
 
-	loop_hook_remove(raw->loop, &uring->hook);
-	loop_unwatch(raw->loop, &uring->watch);
+	loop_hook_remove(files->loop, &uring->hook);
+	loop_unwatch(files->loop, &uring->watch);
 	io_uring_queue_exit(&uring->ring);
 	while ((op = uring->free)) {
 		uring->free = op->next;
@@ -189,7 +191,7 @@ static void uring_stop(struct block_raw *raw)
 	free(uring);
 }
 
-/* Only our operations, only on the image. Kernels before 5.10 don't know this, and get threads. */
+/* Only our operations, only on our files. Kernels before 5.10 don't know this, and get threads. */
 static int restrict_ring(struct uring *uring)
 {
 	struct io_uring_restriction rules[ARRAY_SIZE(operations) + 1] = {0};
@@ -217,7 +219,7 @@ static int check_operations(struct uring *uring)
 	return err;
 }
 
-static int make_ring(struct uring *uring, int fd)
+static int make_ring(struct uring *uring, const struct block_files *files)
 {
 	struct io_uring_params params = {
 		.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED,
@@ -229,7 +231,7 @@ static int make_ring(struct uring *uring, int fd)
 		return err;
 	err = check_operations(uring);
 	if (err == 0)
-		err = io_uring_register_files(&uring->ring, &fd, 1);
+		err = io_uring_register_files(&uring->ring, files->fd, files->count);
 	if (err == 0)
 		err = restrict_ring(uring);
 	if (err == 0)
@@ -239,25 +241,25 @@ static int make_ring(struct uring *uring, int fd)
 	return err;
 }
 
-static int uring_start(struct block_raw *raw)
+static int uring_start(struct block_files *files)
 {
 	struct uring *uring = calloc(1, sizeof(*uring));
 	int err;
 
 	if (!uring)
 		return -ENOMEM;
-	uring->raw = raw;
+	uring->files = files;
 	uring->waiting_tail = &uring->waiting;
-	err = make_ring(uring, raw->fd);
+	err = make_ring(uring, files);
 	if (err < 0)
 		goto free_uring;
 	watch_init(&uring->watch, uring->ring.ring_fd, on_ready, uring);
-	err = loop_watch(raw->loop, &uring->watch, EPOLLIN);
+	err = loop_watch(files->loop, &uring->watch, EPOLLIN);
 	if (err < 0)
 		goto exit_ring;
 	uring->hook = (struct loop_hook){.prepare = before_sleep, .ctx = uring};
-	loop_hook_add(raw->loop, &uring->hook);
-	raw->engine = uring;
+	loop_hook_add(files->loop, &uring->hook);
+	files->engine = uring;
 	return 0;
 exit_ring:
 	io_uring_queue_exit(&uring->ring);

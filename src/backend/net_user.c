@@ -8,6 +8,7 @@
  * lost, as in a NIC.
  */
 #include "backend/net_user.h"
+#include "backend/tftp.h"
 #include "base/log.h"
 #include "base/types.h"
 #include "core/platform.h"
@@ -45,6 +46,7 @@ struct net_user {
 	struct net_backend backend;
 	struct loop *loop;
 	Slirp *slirp;
+	struct tftp *tftp; /* or NULL; libslirp's own would open files as they are asked for */
 	struct loop_hook hook;
 	struct timer timeout; /* the sleep that libslirp asked for is over */
 	bool stirred;
@@ -116,6 +118,14 @@ static void from_guest(struct net_backend *backend, const struct iobuf *bufs, un
 	}
 	if (len < FRAME_MIN)
 		return;
+	if (net->tftp && tftp_wants(net->out, len)) {
+		uint8_t answer[TFTP_ANSWER_MAX];
+
+		len = tftp_answer(net->tftp, net->out, len, answer);
+		if (len)
+			to_guest(answer, len, net);
+		return;
+	}
 	slirp_input(net->slirp, net->out, (int)len);
 	net->stirred = true;
 }
@@ -348,6 +358,7 @@ static void net_destroy(struct net_backend *backend)
 	loop_hook_remove(net->loop, &net->hook);
 	loop_timer_cancel(net->loop, &net->timeout);
 	slirp_cleanup(net->slirp);
+	tftp_close(net->tftp);
 	for (unsigned i = 0; i < net->polled_count; i++) {
 		loop_unwatch(net->loop, &net->polled[i]->watch);
 		free(net->polled[i]);
@@ -414,6 +425,7 @@ int net_user_open(const struct net_user_options *options, struct loop *loop, str
 		.vhost = address("10.0.2.2"),
 		.vdhcp_start = address("10.0.2.15"),
 		.vnameserver = address("10.0.2.3"),
+		.bootfile = options->bootfile,
 	};
 	struct net_user *net = calloc(1, sizeof(*net));
 	int err = -ENOMEM;
@@ -424,12 +436,20 @@ int net_user_open(const struct net_user_options *options, struct loop *loop, str
 	net->backend.ops = &net_ops;
 	memcpy(net->backend.mac, memcmp(options->mac, no_mac, 6) ? options->mac : default_mac, 6);
 	timer_init(&net->timeout, NULL, timeout_fired, net);
+	if (options->tftp) {
+		err = tftp_open(options->tftp, &net->tftp, why, why_size);
+		if (err) {
+			free(net);
+			return err;
+		}
+	}
 	net->slirp = slirp_new(&config, &callbacks, net);
 	if (!net->slirp)
 		goto no_memory;
 	err = add_forwards(net, options, why, why_size);
 	if (err < 0) {
 		slirp_cleanup(net->slirp);
+		tftp_close(net->tftp);
 		free(net);
 		return err;
 	}
@@ -441,6 +461,8 @@ int net_user_open(const struct net_user_options *options, struct loop *loop, str
 	return 0;
 no_memory:
 	snprintf(why, why_size, "user networking could not be started: free some memory");
+	if (net)
+		tftp_close(net->tftp);
 	free(net);
 	return err;
 }

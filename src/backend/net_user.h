@@ -19,6 +19,8 @@ struct net_user_options {
 		uint16_t host, guest;  /* TCP; the host side listens on 127.0.0.1 */
 	} forward[16];
 	unsigned forward_count;
+	const char *tftp;          /* a directory of files that the guest can fetch by TFTP (tftp.h); NULL: there are none */
+	const char *bootfile;      /* what DHCP tells a guest to boot: a file there, or for iPXE a URL; or NULL */
 };
 
 int net_user_open(const struct net_user_options *options, struct loop *loop, struct net_backend **out,

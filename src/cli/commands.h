@@ -16,6 +16,7 @@ struct command {
 };
 
 int cmd_run(int argc, char **argv, uint64_t start_ns);
+int cmd_disk(int argc, char **argv, uint64_t start_ns);
 int cmd_engines(int argc, char **argv, uint64_t start_ns);
 int cmd_ps(int argc, char **argv, uint64_t start_ns);
 int cmd_ctl(int argc, char **argv, uint64_t start_ns);

@@ -4,6 +4,7 @@
 #include "arch/x86_64/cpu_model.h"
 #include "board/board.h"
 #include "core/trace.h"
+#include "dev/virtio/virtio.h"
 #include "host/linux/socket.h"
 #include <errno.h>
 #include <jansson.h>
@@ -47,7 +48,7 @@ static int read_flag(struct reader *reader, const char *key, json_t *value, bool
 	return 0;
 }
 
-static int read_memory(struct reader *reader, const char *key, json_t *value)
+static int read_pages(struct reader *reader, const char *key, json_t *value, uint64_t *where)
 {
 	uint64_t bytes = 0;
 	bool good = json_is_string(value) ? parse_size(json_string_value(value), &bytes) : json_is_integer(value);
@@ -56,7 +57,7 @@ static int read_memory(struct reader *reader, const char *key, json_t *value)
 		bytes = json_integer_value(value) > 0 ? (uint64_t)json_integer_value(value) : 0;
 	if (!good || !bytes || bytes % PAGE_SIZE)
 		return refuse(reader, "\"%s\" must be a size in whole pages: \"256M\", or a number of bytes", key);
-	reader->options->config.memory = bytes;
+	*where = bytes;
 	return 0;
 }
 
@@ -70,10 +71,35 @@ static int read_cpus(struct reader *reader, const char *key, json_t *value)
 	return 0;
 }
 
+static int read_queues(struct reader *reader, const char *key, json_t *value, unsigned max, unsigned *queues)
+{
+	json_int_t count = json_is_integer(value) ? json_integer_value(value) : 0;
+
+	if (count < 1 || count > max)
+		return refuse(reader, "\"%s\" must be a number from 1 to %u", key, max);
+	*queues = (unsigned)count;
+	return 0;
+}
+
+static int read_rate(struct reader *reader, const char *key, json_t *value, struct rate_limit *limit)
+{
+	if (!config_json_rate(value, limit))
+		return refuse(reader, "\"%s\" must be an object of bytes, bytes_burst, ops and ops_burst, all above 0", key);
+	return 0;
+}
+
+static int read_interface(struct reader *reader, const char *key, json_t *value, enum disk_interface *where)
+{
+	if (!json_is_string(value) || !parse_disk_interface(json_string_value(value), json_string_length(value), where))
+		return refuse(reader, "\"%s\" must be \"virtio\", \"scsi\", \"ahci\" or \"cdrom\"", key);
+	return 0;
+}
+
 static int read_disk(struct reader *reader, json_t *value)
 {
 	struct vm_config *config = &reader->options->config;
 	struct disk_config disk = {0};
+	char why[200];
 	const char *key;
 	json_t *item;
 	int r = 0;
@@ -89,16 +115,60 @@ static int read_disk(struct reader *reader, json_t *value)
 			r = read_text(reader, key, item, &disk.serial);
 		else if (!strcmp(key, "read_only"))
 			r = read_flag(reader, key, item, &disk.read_only);
+		else if (!strcmp(key, "format"))
+			r = read_text(reader, key, item, &disk.format);
+		else if (!strcmp(key, "cache"))
+			r = read_text(reader, key, item, &disk.cache);
+		else if (!strcmp(key, "backing"))
+			r = read_text(reader, key, item, &disk.backing);
+		else if (!strcmp(key, "interface"))
+			r = read_interface(reader, key, item, &disk.interface);
+		else if (!strcmp(key, "queues"))
+			r = read_queues(reader, key, item, VIRTIO_BLK_MAX_QUEUES, &disk.queues);
+		else if (!strcmp(key, "rate"))
+			r = read_rate(reader, key, item, &disk.rate);
 		else
-			r = refuse(reader, "a disk has no \"%s\"; it has path, read_only, serial", key);
+			r = refuse(reader, "a disk has no \"%s\"; it has path, read_only, serial, interface, format, cache, backing, queues, rate", key);
 		if (r)
 			return r;
 	}
 	if (!disk.path || !*disk.path)
 		return refuse(reader, "a disk without \"path\"");
-	if (disk.serial && strlen(disk.serial) > 20)
-		return refuse(reader, "the disk serial \"%s\" is longer than 20 characters", disk.serial);
+	disk.read_only |= disk.interface == DISK_CDROM;
+	r = check_disk(&disk, why, sizeof(why));
+	if (r)
+		return refuse(reader, "%s", why);
 	config->disks[config->disk_count++] = disk;
+	return 0;
+}
+
+static int read_pmem(struct reader *reader, json_t *value)
+{
+	struct vm_config *config = &reader->options->config;
+	struct pmem_config pmem = {0};
+	const char *key;
+	json_t *item;
+	int r = 0;
+
+	if (!json_is_object(value))
+		return refuse(reader, "each of \"pmems\" must be an object with a \"path\"");
+	if (config->pmem_count == CONFIG_MAX_PMEMS)
+		return refuse(reader, "more than %d files as memory", CONFIG_MAX_PMEMS);
+	json_object_foreach(value, key, item) {
+		if (!strcmp(key, "path"))
+			r = read_text(reader, key, item, &pmem.path);
+		else if (!strcmp(key, "read_only"))
+			r = read_flag(reader, key, item, &pmem.read_only);
+		else if (!strcmp(key, "shared"))
+			r = read_flag(reader, key, item, &pmem.shared);
+		else
+			r = refuse(reader, "a file as memory has no \"%s\"; it has path, read_only, shared", key);
+		if (r)
+			return r;
+	}
+	if (!pmem.path || !*pmem.path)
+		return refuse(reader, "one of \"pmems\" has no \"path\"");
+	config->pmems[config->pmem_count++] = pmem;
 	return 0;
 }
 
@@ -140,13 +210,23 @@ static int read_net_key(struct reader *reader, const char *key, json_t *item, st
 {
 	if (!strcmp(key, "backend"))
 		return read_text(reader, key, item, &net->backend);
-	if (!strcmp(key, "socket"))
+	if (!strcmp(key, "socket") || !strcmp(key, "interface"))
 		return read_text(reader, key, item, &net->target);
 	if (!strcmp(key, "mac"))
 		return read_mac(reader, key, item, net->mac);
+	if (!strcmp(key, "rom"))
+		return read_text(reader, key, item, &net->rom);
+	if (!strcmp(key, "tftp"))
+		return read_text(reader, key, item, &net->tftp);
+	if (!strcmp(key, "bootfile"))
+		return read_text(reader, key, item, &net->bootfile);
 	if (!strcmp(key, "forward"))
 		return read_forwards(reader, item, net);
-	return refuse(reader, "a network has no \"%s\"; it has backend, socket, mac and a list forward", key);
+	if (!strcmp(key, "queues"))
+		return read_queues(reader, key, item, VIRTIO_NET_MAX_PAIRS, &net->queues);
+	if (!strcmp(key, "rate"))
+		return read_rate(reader, key, item, &net->rate);
+	return refuse(reader, "a network has no \"%s\"; it has backend, socket, interface, mac, rom, tftp, bootfile, queues, rate and a list forward", key);
 }
 
 static int read_net(struct reader *reader, json_t *value)
@@ -171,6 +251,65 @@ static int read_net(struct reader *reader, json_t *value)
 		return refuse(reader, "%s", why);
 	config->nets[config->net_count++] = net;
 	return 0;
+}
+
+static int read_fs(struct reader *reader, json_t *value)
+{
+	struct vm_config *config = &reader->options->config;
+	struct strings *strings = &reader->options->strings;
+	const char *path = NULL, *tag = NULL;
+	struct fs_config fs = {0};
+	char why[256];
+
+	if (json_unpack_ex(value, NULL, JSON_STRICT, "{s:s, s:s}", "socket", &path, "tag", &tag))
+		return refuse(reader, "each of \"fs\" must be {\"socket\": PATH, \"tag\": TEXT}");
+	if (config->fs_count == CONFIG_MAX_FS)
+		return refuse(reader, "more than %d shared file systems", CONFIG_MAX_FS);
+	fs.socket = strings_copy(strings, path, strlen(path));
+	fs.tag = strings_copy(strings, tag, strlen(tag));
+	if (check_fs(&fs, why, sizeof(why)))
+		return refuse(reader, "%s", why);
+	config->fs[config->fs_count++] = fs;
+	return 0;
+}
+
+static int read_share(struct reader *reader, json_t *value)
+{
+	struct share_config share = {0};
+	const char *key;
+	json_t *item;
+	char why[256];
+	int r = 0;
+
+	if (!json_is_object(value))
+		return refuse(reader, "each of \"shares\" must be an object with a \"directory\"");
+	json_object_foreach(value, key, item) {
+		if (!strcmp(key, "directory"))
+			r = read_text(reader, key, item, &share.directory);
+		else if (!strcmp(key, "tag"))
+			r = read_text(reader, key, item, &share.tag);
+		else if (!strcmp(key, "read_only"))
+			r = read_flag(reader, key, item, &share.read_only);
+		else
+			r = refuse(reader, "a share has no \"%s\"; it has directory, tag, read_only", key);
+		if (r)
+			return r;
+	}
+	return add_share(reader->options, share, why, sizeof(why)) ? refuse(reader, "%s", why) : 0;
+}
+
+static int read_vsock(struct reader *reader, json_t *value)
+{
+	struct vsock_config *vsock = &reader->options->config.vsock;
+	json_int_t cid = 0;
+	const char *path = NULL;
+	char why[256];
+
+	if (json_unpack_ex(value, NULL, JSON_STRICT, "{s:I, s:s}", "cid", &cid, "path", &path))
+		return refuse(reader, "\"vsock\" must be {\"cid\": NUMBER, \"path\": PATH}");
+	vsock->cid = cid < 0 || cid > UINT32_MAX ? 0 : (uint32_t)cid;
+	vsock->path = strings_copy(&reader->options->strings, path, strlen(path));
+	return check_vsock(vsock, why, sizeof(why)) ? refuse(reader, "%s", why) : 0;
 }
 
 static int read_list(struct reader *reader, const char *key, json_t *value,
@@ -257,6 +396,19 @@ static int read_place(struct reader *reader, const char *key, json_t *value, cha
 	return r ? r : check_char_config(key, *where, reader->why, reader->why_size);
 }
 
+static int read_balloon(struct reader *reader, const char *key, json_t *value)
+{
+	struct vm_config *config = &reader->options->config;
+	uint64_t bytes = 0;
+
+	if (!json_is_boolean(value) &&
+	    (!json_is_string(value) || !parse_size(json_string_value(value), &bytes) || bytes % PAGE_SIZE))
+		return refuse(reader, "\"%s\" must be true, false, or a size in whole pages: \"64M\"", key);
+	config->balloon = !json_is_false(value);
+	config->balloon_size = bytes;
+	return 0;
+}
+
 static int read_name(struct reader *reader, const char *key, json_t *value)
 {
 	const char **where = &reader->options->config.name;
@@ -282,6 +434,7 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 		const char *key;
 		const char **text;
 	} texts[] = {{"kernel", &config->kernel},	{"firmware", &config->firmware},
+		     {"firmware_vars", &config->firmware_vars},
 		     {"initrd", &config->initrd},	{"append", &config->append},
 		     {"dump_tb", &config->dump_tb},	{"profile", &config->profile},
 		     {"count_blocks", &config->count_blocks}, {"tb_cache", &config->tb_cache}};
@@ -289,6 +442,7 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 		const char *key;
 		bool *flag;
 	} flags[] = {{"rng", &config->rng},
+		     {"input", &config->input},
 		     {"no_reboot", &config->no_reboot},
 		     {"test_devices", &config->test_devices},
 		     {"stats", &config->stats},
@@ -311,15 +465,27 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 	if (!strcmp(key, "cpus"))
 		return read_cpus(reader, key, value);
 	if (!strcmp(key, "memory"))
-		return read_memory(reader, key, value);
+		return read_pages(reader, key, value, &config->memory);
+	if (!strcmp(key, "memory_max"))
+		return read_pages(reader, key, value, &config->memory_max);
+	if (!strcmp(key, "pmems"))
+		return read_list(reader, key, value, read_pmem);
 	if (!strcmp(key, "disks"))
 		return read_list(reader, key, value, read_disk);
 	if (!strcmp(key, "nets"))
 		return read_list(reader, key, value, read_net);
+	if (!strcmp(key, "fs"))
+		return read_list(reader, key, value, read_fs);
+	if (!strcmp(key, "shares"))
+		return read_list(reader, key, value, read_share);
+	if (!strcmp(key, "vsock"))
+		return read_vsock(reader, value);
 	if (!strcmp(key, "trace"))
 		return read_list(reader, key, value, read_trace);
 	if (!strcmp(key, "command"))
 		return read_command(reader, value);
+	if (!strcmp(key, "balloon"))
+		return read_balloon(reader, key, value);
 	if (!strcmp(key, "name"))
 		return read_name(reader, key, value);
 	if (!strcmp(key, "gdb"))
@@ -364,17 +530,47 @@ static json_t *text_or_null(const char *text)
 	return text ? json_string(text) : json_null();
 }
 
+/* Where they are not the default. */
+static void print_queues(json_t *object, unsigned queues, const struct rate_limit *limit)
+{
+	if (queues)
+		json_object_set_new(object, "queues", json_integer(queues));
+	if (limit->bytes.per_second || limit->ops.per_second)
+		json_object_set_new(object, "rate", config_json_print_rate(limit));
+}
+
 static json_t *print_disks(const struct vm_config *config)
 {
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < config->disk_count; i++) {
 		const struct disk_config *disk = &config->disks[i];
-		json_t *item = json_pack("{s:s, s:b}", "path", disk->path, "read_only", disk->read_only);
+		json_t *item = json_pack("{s:s, s:b, s:s}", "path", disk->path, "read_only", disk->read_only, "interface",
+					 disk_interface_name(disk->interface));
 
 		if (disk->serial)
 			json_object_set_new(item, "serial", json_string(disk->serial));
+		if (disk->format)
+			json_object_set_new(item, "format", json_string(disk->format));
+		if (disk->cache)
+			json_object_set_new(item, "cache", json_string(disk->cache));
+		if (disk->backing)
+			json_object_set_new(item, "backing", json_string(disk->backing));
+		print_queues(item, disk->queues, &disk->rate);
 		json_array_append_new(list, item);
+	}
+	return list;
+}
+
+static json_t *print_pmems(const struct vm_config *config)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < config->pmem_count; i++) {
+		const struct pmem_config *pmem = &config->pmems[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:b, s:b}", "path", pmem->path, "read_only", pmem->read_only, "shared",
+						      pmem->shared));
 	}
 	return list;
 }
@@ -386,12 +582,19 @@ static json_t *print_net(const struct net_config *net, json_t *forwards)
 	char mac[18];
 
 	if (net->target)
-		json_object_set_new(object, "socket", json_string(net->target));
+		json_object_set_new(object, !strcmp(net->backend, "tap") ? "interface" : "socket", json_string(net->target));
 	if (memcmp(net->mac, no_mac, sizeof(no_mac))) {
 		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", net->mac[0], net->mac[1], net->mac[2],
 			 net->mac[3], net->mac[4], net->mac[5]);
 		json_object_set_new(object, "mac", json_string(mac));
 	}
+	print_queues(object, net->queues, &net->rate);
+	if (net->rom)
+		json_object_set_new(object, "rom", json_string(net->rom));
+	if (net->tftp)
+		json_object_set_new(object, "tftp", json_string(net->tftp));
+	if (net->bootfile)
+		json_object_set_new(object, "bootfile", json_string(net->bootfile));
 	json_object_set_new(object, "forward", forwards);
 	return object;
 }
@@ -411,6 +614,35 @@ static json_t *print_nets(const struct vm_config *config)
 		json_array_append_new(list, print_net(net, forwards));
 	}
 	return list;
+}
+
+static json_t *print_fs(const struct vm_config *config)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < config->fs_count; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s}", "socket", config->fs[i].socket, "tag", config->fs[i].tag));
+	return list;
+}
+
+static json_t *print_shares(const struct vm_config *config)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < config->share_count; i++) {
+		const struct share_config *share = &config->shares[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "directory", share->directory, "tag", share->tag, "read_only",
+						      share->read_only));
+	}
+	return list;
+}
+
+static json_t *print_vsock(const struct vsock_config *vsock)
+{
+	if (!vsock->cid)
+		return json_null();
+	return json_pack("{s:I, s:s}", "cid", (json_int_t)vsock->cid, "path", vsock->path);
 }
 
 static json_t *print_trace(uint32_t bits)
@@ -446,6 +678,16 @@ static json_t *print_size(uint64_t bytes)
 	return json_string(text);
 }
 
+static json_t *print_balloon(const struct vm_config *config)
+{
+	char text[32];
+
+	if (!config->balloon_size)
+		return json_boolean(config->balloon);
+	snprintf(text, sizeof(text), "%lluK", (unsigned long long)(config->balloon_size >> 10));
+	return json_string(text);
+}
+
 void config_json_print(const struct run_options *options, FILE *out)
 {
 	const struct vm_config *config = &options->config;
@@ -456,14 +698,22 @@ void config_json_print(const struct run_options *options, FILE *out)
 	json_object_set_new(root, "engine", json_string(config->engine));
 	json_object_set_new(root, "kernel", text_or_null(config->kernel));
 	json_object_set_new(root, "firmware", text_or_null(config->firmware));
+	json_object_set_new(root, "firmware_vars", text_or_null(config->firmware_vars));
 	json_object_set_new(root, "initrd", text_or_null(config->initrd));
 	json_object_set_new(root, "append", text_or_null(config->append));
 	json_object_set_new(root, "cpu", text_or_null(config->cpu));
 	json_object_set_new(root, "cpus", json_integer(config->cpus));
 	json_object_set_new(root, "memory", print_size(config->memory));
+	json_object_set_new(root, "memory_max", config->memory_max ? print_size(config->memory_max) : json_null());
 	json_object_set_new(root, "disks", print_disks(config));
+	json_object_set_new(root, "pmems", print_pmems(config));
 	json_object_set_new(root, "nets", print_nets(config));
+	json_object_set_new(root, "fs", print_fs(config));
+	json_object_set_new(root, "shares", print_shares(config));
+	json_object_set_new(root, "vsock", print_vsock(&config->vsock));
 	json_object_set_new(root, "rng", json_boolean(config->rng));
+	json_object_set_new(root, "input", json_boolean(config->input));
+	json_object_set_new(root, "balloon", print_balloon(config));
 	json_object_set_new(root, "serial", text_or_null(config->serial));
 	json_object_set_new(root, "console", text_or_null(config->console));
 	json_object_set_new(root, "firmware_log", text_or_null(config->firmware_log));

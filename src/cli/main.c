@@ -10,6 +10,7 @@
 
 static const struct command commands[] = {
 	{"run", "start a virtual machine", cmd_run},
+	{"disk", "make, examine, resize, convert, check and commit disk images", cmd_disk},
 	{"engines", "what can run guests here, and how fast", cmd_engines},
 	{"ps", "the virtual machines that run", cmd_ps},
 	{"ctl", "pause, resume, reset, ... a running virtual machine", cmd_ctl},

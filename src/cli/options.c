@@ -7,10 +7,13 @@
 #include "core/trace.h"
 #include "host/linux/socket.h"
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_MEMORY MIB(256)
+#define DEFAULT_MEMORY   MIB(256)
+#define DISK_MEMORY      GIB(1) /* `ruse run DISK`: a whole system, not a kernel of our choice */
 
 /* ---- text ---- */
 
@@ -103,34 +106,6 @@ bool parse_number(const char *text, size_t len, unsigned long max, unsigned long
 
 /* ---- values that have a structure ---- */
 
-int parse_disk(struct run_options *options, const char *text, char *why, size_t why_size)
-{
-	struct vm_config *config = &options->config;
-	const size_t path_len = strcspn(text, ",");
-	struct disk_config disk = {0};
-
-	if (!path_len)
-		return refuse(why, why_size, "--disk %s names no file; write --disk PATH[,ro][,serial=S]", text);
-	if (config->disk_count == CONFIG_MAX_DISKS)
-		return refuse(why, why_size, "more than %d disks; leave some --disk out", CONFIG_MAX_DISKS);
-	disk.path = strings_copy(&options->strings, text, path_len);
-	for (const char *p = text + path_len; *p == ',';) {
-		size_t len = strcspn(++p, ",");
-
-		if (len == 2 && !memcmp(p, "ro", 2))
-			disk.read_only = true;
-		else if (len > 7 && len <= 27 && !memcmp(p, "serial=", 7))
-			disk.serial = strings_copy(&options->strings, p + 7, len - 7);
-		else
-			return refuse(why, why_size,
-				      "--disk option '%.*s' is unknown; use ro or serial=S (at most 20 characters)", (int)len,
-				      p);
-		p += len;
-	}
-	config->disks[config->disk_count++] = disk;
-	return 0;
-}
-
 int check_char_config(const char *option, const char *text, char *why, size_t why_size)
 {
 	if (!strcmp(text, "stdio") || !strcmp(text, "none") || !strcmp(text, "pty") || !strcmp(text, "detached") ||
@@ -206,6 +181,11 @@ static int apply_firmware(struct run_options *options, const char *text, char *w
 	return copy_text(options, &options->config.firmware, text);
 }
 
+static int apply_firmware_vars(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	return copy_text(options, &options->config.firmware_vars, text);
+}
+
 static int apply_initrd(struct run_options *options, const char *text, char *why, size_t why_size)
 {
 	return copy_text(options, &options->config.initrd, text);
@@ -252,11 +232,19 @@ static int apply_cpus(struct run_options *options, const char *text, char *why, 
 	return 0;
 }
 
-static int apply_memory(struct run_options *options, const char *text, char *why, size_t why_size)
+static int apply_net(struct run_options *options, const char *text, char *why, size_t why_size)
 {
-	if (!parse_size(text, &options->config.memory) || !options->config.memory ||
-	    options->config.memory % PAGE_SIZE)
-		return refuse(why, why_size, "--memory %s is not a size in whole pages; write for example 256M or 2G", text);
+	if (strcmp(text, "none"))
+		return parse_net(options, text, why, why_size);
+	options->no_net = true;
+	return 0;
+}
+
+static int apply_input(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (strcmp(text, "on") && strcmp(text, "off"))
+		return refuse(why, why_size, "--input %s is neither on nor off", text);
+	options->config.input = !strcmp(text, "on");
 	return 0;
 }
 
@@ -371,17 +359,25 @@ static const struct option option_table[] = {
 	{"initrd", "FILE", "initial RAM disk; the module of a multiboot kernel", apply_initrd},
 	{"append", "TEXT", "the kernel's command line", apply_append},
 	{"name", "NAME", "what `ruse ps`, `ctl`, `console` and `stop` call it", apply_name},
-	{"firmware", "FILE|seabios|ovmf", "firmware of the board pc, which boots from a disk", apply_firmware},
+	{"firmware", "FILE|seabios|ovmf|auto", "firmware of the board pc, which boots from a disk; auto: what the first disk wants", apply_firmware},
+	{"firmware-vars", "FILE", "where UEFI keeps its variables; made when it is missing (default: they end with the run)", apply_firmware_vars},
 	{"firmware-log", "stdio|none|file=P|unix=P|pty", "what firmware says at its debug port (default none)", apply_firmware_log},
 	{"board", "NAME", "machine: microvm (default), pc", apply_board},
 	{"machine", "NAME", "the same", apply_board},
 	{"engine", "NAME", "auto (default: the fastest that works), kvm, dbt, interp", apply_engine},
 	{"cpu", "MODEL[,+FEATURE|-FEATURE]...", "processor: host (default), v3, v2, v1; help lists them", apply_cpu},
 	{"cpus", "N", "virtual processors, 1 to 64 (default 1)", apply_cpus},
-	{"memory", "SIZE", "guest memory, K, M or G (default 256M)", apply_memory},
-	{"disk", "PATH[,ro][,serial=S]", "raw image or block device; repeatable", parse_disk},
-	{"net", "user|passt[=SOCKET]|stream=unix:PATH[,mac=ADDRESS][,hostfwd=tcp:HOSTPORT:GUESTPORT]...", "network card, and what is behind it; repeatable", parse_net},
+	{"memory", "SIZE[,max=SIZE]", "guest memory, K, M or G (default 256M), and what `ruse ctl NAME memory` can make of it", parse_memory},
+	{"disk", "PATH[,ro][,serial=S][,if=virtio|scsi|ahci|cdrom][,format=raw|qcow2][,cache=MODE][,backing=DIR][,queues=N][,rate=bytes:N[/BURST],ops:N[/BURST]]", "disk image or block device; repeatable", parse_disk},
+	{"cdrom", "PATH", "CD image in a drive of the board pc; repeatable", parse_cdrom},
+	{"net", "none|user|passt[=SOCKET]|stream=unix:PATH|vhost-user=PATH|tap=INTERFACE[,mac=ADDRESS][,hostfwd=tcp:HOSTPORT:GUESTPORT][,queues=N][,rate=R]...", "network card, and what is behind it; repeatable; none: not even the one of a booted disk", apply_net},
+	{"fs", "socket=PATH,tag=T", "a file system behind a vhost-user socket (virtiofsd); repeatable", parse_fs},
+	{"share", "DIR[,tag=T][,ro]", "a directory of the host for the guest, by 9p; repeatable", parse_share},
+	{"pmem", "PATH[,ro][,shared]", "a file that is memory of the guest; repeatable", parse_pmem},
+	{"vsock", "cid=N,uds=PATH", "sockets between guest and host: PATH, and PATH_PORT for the guest's calls", parse_vsock},
 	{"rng", "on|off", "random number device (default on)", apply_rng},
+	{"input", "on|off", "virtio keyboard and tablet (default off)", apply_input},
+	{"balloon", "on|off|SIZE", "memory balloon, and what is in it from the start (default off)", parse_balloon},
 	{"serial", "stdio|none|file=P|unix=P|pty|detached", "serial port ttyS0 (default stdio)", apply_serial},
 	{"console", "stdio|none|file=P|unix=P|pty|detached", "virtio console hvc0 (default none)", apply_console},
 	{"no-reboot", NULL, "end instead of resetting the machine", apply_no_reboot},
@@ -405,7 +401,7 @@ static const struct option option_table[] = {
 
 void run_options_help(FILE *out)
 {
-	fputs("usage: ruse run {--kernel FILE | --board pc --firmware FILE} [OPTION]... [-- COMMAND [ARG]...]\n\n", out);
+	fputs("usage: ruse run {DISK | --kernel FILE | --board pc --firmware FILE} [OPTION]... [-- COMMAND [ARG]...]\n\n", out);
 	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
 		const struct option *option = &option_table[i];
 		int width = fprintf(out, "  --%s%s%s", option->name, option->argument ? " " : "",
@@ -476,11 +472,7 @@ void run_options_cpu_help(FILE *out)
 void run_options_init(struct run_options *options)
 {
 	*options = (struct run_options){
-		.config = {.board = "microvm",
-			   .engine = "auto",
-			   .cpus = 1,
-			   .memory = DEFAULT_MEMORY,
-			   .rng = true},
+		.config = {.engine = "auto", .cpus = 1, .rng = true},
 	};
 }
 
@@ -499,6 +491,67 @@ static const struct option *find_option(const char *name, size_t len)
 	return NULL;
 }
 
+/* A kernel where a disk was expected: people of other tools write it so. */
+static bool looks_like_kernel(const char *path)
+{
+	uint8_t start[0x206] = {0};
+	FILE *file = fopen(path, "re");
+	size_t len = file ? fread(start, 1, sizeof(start), file) : 0;
+
+	if (file)
+		fclose(file);
+	return (len >= 4 && !memcmp(start, "\x7f" "ELF", 4)) || (len == sizeof(start) && !memcmp(start + 0x202, "HdrS", 4));
+}
+
+/* ISO 9660: its first volume descriptor is in sector 16. text may have options behind a comma. */
+static bool looks_like_cd(const char *text)
+{
+	char path[PATH_MAX], start[5];
+	const size_t len = strcspn(text, ",");
+	FILE *file;
+	bool is = false;
+
+	if (len >= sizeof(path) || strstr(text + len, ",if="))
+		return false;
+	memcpy(path, text, len);
+	path[len] = '\0';
+	file = fopen(path, "re");
+	if (file)
+		is = fseek(file, 16 * 2048 + 1, SEEK_SET) == 0 && fread(start, sizeof(start), 1, file) == 1 && !memcmp(start, "CD001", sizeof(start));
+	if (file)
+		fclose(file);
+	return is;
+}
+
+static int take_disk(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (looks_like_kernel(text))
+		return refuse(why, why_size, "%s is a kernel, not a disk; write --kernel %s", text, text);
+	options->boots_disk = true;
+	return looks_like_cd(text) ? parse_cdrom(options, text, why, why_size) : parse_disk(options, text, why, why_size);
+}
+
+/* What nobody said. */
+static void fill_in(struct run_options *options)
+{
+	struct vm_config *config = &options->config;
+
+	if (options->boots_disk && !config->kernel) {
+		if (!config->board)
+			config->board = "pc";
+		if (!config->firmware)
+			config->firmware = "auto";
+		if (!config->net_count && !options->no_net)
+			config->nets[config->net_count++].backend = "user";
+		if (!config->memory)
+			config->memory = DISK_MEMORY;
+	}
+	if (!config->board)
+		config->board = "microvm";
+	if (!config->memory)
+		config->memory = DEFAULT_MEMORY;
+}
+
 int run_options_parse(struct run_options *options, int argc, char **argv, char *why, size_t why_size)
 {
 	for (int i = 0; i < argc; i++) {
@@ -507,6 +560,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv, char *
 		if (!strcmp(word, "--")) {
 			if (i + 1 == argc)
 				return refuse(why, why_size, "nothing follows --; write -- COMMAND [ARG]...");
+			fill_in(options);
 			return set_command(options, (size_t)(argc - i - 1), (const char *const *)argv + i + 1);
 		}
 		if (!strcmp(word, "-h"))
@@ -514,10 +568,13 @@ int run_options_parse(struct run_options *options, int argc, char **argv, char *
 		size_t len = strncmp(word, "--", 2) ? 0 : strcspn(word + 2, "=");
 		const struct option *option = len ? find_option(word + 2, len) : NULL;
 
-		if (!option && strncmp(word, "-", 1))
-			return refuse(why, why_size,
-				      "'%s' is no option; a command for the guest stands behind --, a kernel behind --kernel",
-				      word);
+		if (!option && strncmp(word, "-", 1)) {
+			int r = take_disk(options, word, why, why_size);
+
+			if (r)
+				return r;
+			continue;
+		}
 		if (!option)
 			return refuse(why, why_size, "option %s is unknown; `ruse run --help` lists them", word);
 		if (word[2 + len] == '=')
@@ -534,6 +591,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv, char *
 		if (r)
 			return r;
 	}
+	fill_in(options);
 	return 0;
 }
 
@@ -542,10 +600,16 @@ int run_options_check(struct run_options *options, char *why, size_t why_size)
 	struct vm_config *config = &options->config;
 
 	if (!config->kernel && !config->firmware)
-		return refuse(why, why_size, "no kernel: give --kernel FILE (./run fetches one and gives it), or --board pc --firmware seabios");
+		return refuse(why, why_size, "nothing to start: give a disk image, or --kernel FILE (./run fetches one and gives it), or --board pc --firmware seabios");
+	if (config->firmware_vars && !config->firmware)
+		return refuse(why, why_size, "--firmware-vars is for firmware; give --board pc --firmware ovmf, or leave it out");
 	if (config->command && !config->initrd)
 		return refuse(why, why_size,
 			      "a command needs an initrd whose init runs it: give --initrd FILE (./run builds one)");
+	if (config->memory_max && check_memory_max(config, why, why_size))
+		return -EINVAL;
+	if (config->balloon_size >= config->memory)
+		return refuse(why, why_size, "--balloon can't take all of the guest's memory; give it less than --memory");
 	if (config->gdb && config->check)
 		return refuse(why, why_size, "--check interp can't be debugged; leave out --gdb");
 	if (config->serial && config->console && !strcmp(config->serial, "stdio") && !strcmp(config->console, "stdio"))

@@ -6,12 +6,15 @@
  * check_net(), which --config uses too.
  */
 #include "cli/options.h"
+#include "dev/virtio/virtio.h"
 
+#include "backend/net_tap.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
-#define BACKENDS "user, passt[=SOCKET] or stream=unix:PATH"
+#define BOOTFILE_MAX 127 /* bytes that DHCP has room for */
+#define BACKENDS "user, passt[=SOCKET], stream=unix:PATH, vhost-user=PATH or tap=INTERFACE"
 
 __attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t why_size, const char *format, ...)
 {
@@ -82,16 +85,24 @@ static bool has_mac(const struct net_config *net)
 
 int check_net(const struct net_config *net, char *why, size_t why_size)
 {
-	const bool socket = is(net, "stream");
+	const bool socket = is(net, "stream") || is(net, "vhost-user");
 
-	if (!socket && !is(net, "user") && !is(net, "passt"))
+	if (!socket && !is(net, "user") && !is(net, "passt") && !is(net, "tap"))
 		return refuse(why, why_size, "the network \"%s\" is unknown; use " BACKENDS, net->backend);
+	if (is(net, "tap") && (!net->target || !*net->target || strlen(net->target) > NET_TAP_NAME_MAX || strchr(net->target, '/')))
+		return refuse(why, why_size, "the network \"tap\" needs an interface's name, of up to %d bytes", NET_TAP_NAME_MAX);
 	if (socket && (!net->target || !*net->target))
 		return refuse(why, why_size, "the network \"%s\" needs the path of a socket", net->backend);
 	if (is(net, "user") && net->target)
 		return refuse(why, why_size, "the network \"user\" takes no name; use " BACKENDS);
 	if (net->forward_count && !is(net, "user") && !(is(net, "passt") && !net->target))
 		return refuse(why, why_size, "hostfwd is for --net user, and for passt where it is started from here");
+	if (is(net, "vhost-user") && (net->queues || net->rate.bytes.per_second || net->rate.ops.per_second))
+		return refuse(why, why_size, "queues and rate are not for --net vhost-user: the program at the socket has them");
+	if ((net->tftp || net->bootfile) && !is(net, "user"))
+		return refuse(why, why_size, "tftp and bootfile are for --net user");
+	if (net->bootfile && strlen(net->bootfile) > BOOTFILE_MAX)
+		return refuse(why, why_size, "bootfile has at most %d bytes: choose a shorter name", BOOTFILE_MAX);
 	if (has_mac(net) && (net->mac[0] & 1))
 		return refuse(why, why_size, "mac is a group's address, not one card's: its first byte must be even");
 	return 0;
@@ -99,8 +110,22 @@ int check_net(const struct net_config *net, char *why, size_t why_size)
 
 /* ---- --net ---- */
 
-static int read_option(struct net_config *net, const char *text, size_t len, char *why, size_t why_size)
+static int read_option(struct run_options *options, struct net_config *net, const char *text, size_t len, char *why, size_t why_size)
 {
+	const struct {
+		const char *key;
+		const char **text;
+	} texts[] = {{"rom=", &net->rom}, {"tftp=", &net->tftp}, {"bootfile=", &net->bootfile}};
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		const size_t key = strlen(texts[i].key);
+
+		if (len > key && !memcmp(text, texts[i].key, key)) {
+			*texts[i].text = strings_copy(&options->strings, text + key, len - key);
+			return 0;
+		}
+	}
 	if (len > 8 && !memcmp(text, "hostfwd=", 8))
 		return parse_forward(net, text + 8, len - 8, why, why_size);
 	if (len > 4 && !memcmp(text, "mac=", 4)) {
@@ -108,14 +133,18 @@ static int read_option(struct net_config *net, const char *text, size_t len, cha
 			return refuse(why, why_size, "%.*s is not understood; write mac=52:54:00:12:34:56", (int)len, text);
 		return 0;
 	}
-	return refuse(why, why_size, "--net option '%.*s' is unknown; use hostfwd=tcp:HOSTPORT:GUESTPORT or mac=ADDRESS",
-		      (int)len, text);
+	r = parse_queue_option(&net->queues, VIRTIO_NET_MAX_PAIRS, &net->rate, text, len, why, why_size);
+	if (r)
+		return r < 0 ? r : 0;
+	return refuse(why, why_size,
+		      "--net option '%.*s' is unknown; use hostfwd=tcp:HOSTPORT:GUESTPORT, mac=ADDRESS, rom=FILE|none, tftp=DIRECTORY, bootfile=NAME, queues=N or rate=R", (int)len,
+		      text);
 }
 
 static int read_backend(struct run_options *options, struct net_config *net, const char *text, size_t len, char *why,
 			size_t why_size)
 {
-	static const char *const names[] = {"user", "passt", "stream"};
+	static const char *const names[] = {"user", "passt", "stream", "vhost-user", "tap"};
 	const char *equals = memchr(text, '=', len), *target = equals ? equals + 1 : NULL;
 	size_t name = equals ? (size_t)(equals - text) : len, target_len = equals ? len - name - 1 : 0;
 
@@ -148,7 +177,7 @@ int parse_net(struct run_options *options, const char *text, char *why, size_t w
 		return refuse(why, why_size, "more than %d networks; leave some --net out", CONFIG_MAX_NETS);
 	for (const char *p = text + len; *p == ',' && !r; p += len) {
 		len = strcspn(++p, ",");
-		r = read_option(&net, p, len, why, why_size);
+		r = read_option(options, &net, p, len, why, why_size);
 	}
 	if (!r)
 		r = check_net(&net, why, why_size);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -62,9 +63,32 @@ static json_t *read_line(struct vm_link *link)
 	return root;
 }
 
-static bool send_command(struct vm_link *link, const char *command)
+#define FILES_MAX 32
+
+static bool send_text(int fd, char *text, size_t len, const int *files, unsigned count)
 {
-	json_t *request = json_pack("{s:s}", "command", command);
+	struct iovec iov = {text, len};
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(FILES_MAX * sizeof(int))];
+	} room = {0};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (count > FILES_MAX)
+		return false;
+	if (count) {
+		message.msg_control = &room;
+		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		room.header = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(count * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(&room.header), files, count * sizeof(int));
+	}
+	return sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+static bool send_command(struct vm_link *link, const char *command, json_t *arguments, const int *files, unsigned count)
+{
+	json_t *request = json_pack("{s:s, s:O*}", "command", command, "arguments", arguments);
 	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	size_t len = text ? strlen(text) : 0;
 	bool sent;
@@ -73,15 +97,15 @@ static bool send_command(struct vm_link *link, const char *command)
 	if (!text)
 		return false;
 	text[len] = '\n'; /* in place of the NUL */
-	sent = send(link->fd, text, len + 1, MSG_NOSIGNAL) == (ssize_t)len + 1;
+	sent = send_text(link->fd, text, len + 1, files, count);
 	free(text);
 	return sent;
 }
 
 /* The answer's "return"; else NULL and *error, if it is one (both new references). */
-static json_t *ask(struct vm_link *link, const char *command, json_t **error)
+static json_t *ask_files(struct vm_link *link, const char *command, json_t *arguments, const int *files, unsigned count, json_t **error)
 {
-	json_t *answer = send_command(link, command) ? read_line(link) : NULL;
+	json_t *answer = send_command(link, command, arguments, files, count) ? read_line(link) : NULL;
 	json_t *value = json_object_get(answer, "return");
 
 	*error = json_incref(json_object_get(answer, "error"));
@@ -90,9 +114,14 @@ static json_t *ask(struct vm_link *link, const char *command, json_t **error)
 	return value;
 }
 
-json_t *vms_ask(struct vm_link *link, const char *command)
+static json_t *ask(struct vm_link *link, const char *command, json_t *arguments, json_t **error)
 {
-	json_t *error, *value = ask(link, command, &error);
+	return ask_files(link, command, arguments, NULL, 0, error);
+}
+
+json_t *vms_ask_files(struct vm_link *link, const char *command, json_t *arguments, const int *files, unsigned count)
+{
+	json_t *error, *value = ask_files(link, command, arguments, files, count, &error);
 
 	if (!value && json_is_string(error))
 		fprintf(stderr, "ruse: %s\n", json_string_value(error));
@@ -100,6 +129,16 @@ json_t *vms_ask(struct vm_link *link, const char *command)
 		fprintf(stderr, "ruse: VM %ld gives no answer; it may have just ended\n", link->pid);
 	json_decref(error);
 	return value;
+}
+
+json_t *vms_ask_with(struct vm_link *link, const char *command, json_t *arguments)
+{
+	return vms_ask_files(link, command, arguments, NULL, 0);
+}
+
+json_t *vms_ask(struct vm_link *link, const char *command)
+{
+	return vms_ask_with(link, command, NULL);
 }
 
 json_t *vms_next(struct vm_link *link)
@@ -136,7 +175,7 @@ static json_t *status_of(long pid, struct vm_link *link)
 
 	if (connect_to(pid, link) < 0)
 		return NULL;
-	status = ask(link, "status", &error);
+	status = ask(link, "status", NULL, &error);
 	json_decref(error);
 	if (status && json_is_string(json_object_get(status, "name")))
 		return status;

@@ -25,6 +25,10 @@ unsigned vms_list(json_t *statuses[VMS_MAX]);
 int vms_find(const char *name, struct vm_link *link) must_check;
 /* Sends a command and waits some seconds for its answer: what it returned (a new reference), or NULL after it has said why on stderr. */
 json_t *vms_ask(struct vm_link *link, const char *command);
+/* The same with arguments: an object, borrowed. */
+json_t *vms_ask_with(struct vm_link *link, const char *command, json_t *arguments);
+/* The same with open files (unix(7), SCM_RIGHTS), which stay ours. */
+json_t *vms_ask_files(struct vm_link *link, const char *command, json_t *arguments, const int *files, unsigned count);
 /* The next line that comes by itself: an object, or NULL at the end. */
 json_t *vms_next(struct vm_link *link);
 /* Waits until the VM has gone, or until some milliseconds have passed: false then. */

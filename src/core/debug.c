@@ -95,16 +95,20 @@ static bool take_event(struct debug *debug, struct debug_event *event, unsigned 
 	return false;
 }
 
+static void wait_shown(struct debug_vcpu *dv)
+{
+	while (!atomic_load(&dv->shown))
+		platform_wait(&dv->shown, 0, UINT64_MAX);
+}
+
 bool debug_stop(struct debug *debug, struct debug_event *event, unsigned *vcpu)
 {
 	struct vm *vm = debug->vm;
 
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vcpu_request(vm->vcpus[i], VCPU_REQ_DEBUG);
-	for (unsigned i = 0; i < vm->vcpu_count; i++) {
-		while (!atomic_load(&debug->vcpus[i].shown))
-			platform_wait(&debug->vcpus[i].shown, 0, UINT64_MAX);
-	}
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		wait_shown(&debug->vcpus[i]);
 	debug->stopped = true;
 	return take_event(debug, event, vcpu);
 }
@@ -145,6 +149,8 @@ bool debug_resume(struct debug *debug, uint64_t run, uint64_t step)
 
 		if (!((run | step) >> i & 1))
 			continue;
+		/* After a machine reset it may just be about to show its state: a state that came after `shown` is cleared would be taken for the next one. */
+		wait_shown(dv);
 		dv->step = step >> i & 1;
 		/* Before the vcpu is free to go: if it is stopped again before it has woken it shows its state anew. */
 		atomic_store(&dv->shown, 0);
@@ -169,8 +175,7 @@ union arch_state *debug_state(struct debug *debug, unsigned vcpu)
 	struct debug_vcpu *dv = &debug->vcpus[vcpu];
 
 	/* A machine reset has given it another one, which it is about to show. */
-	while (!atomic_load(&dv->shown))
-		platform_wait(&dv->shown, 0, UINT64_MAX);
+	wait_shown(dv);
 	return &dv->state;
 }
 

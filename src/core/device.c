@@ -19,6 +19,30 @@ int device_register(struct vm *vm, struct device *dev, const struct device_ops *
 	return 0;
 }
 
+static bool is_called(const struct device *dev, const char *id)
+{
+	unsigned i = 0;
+
+	while (dev->id[i] && dev->id[i] == id[i])
+		i++;
+	return dev->id[i] == id[i];
+}
+
+struct device *device_find(const struct vm *vm, const char *id)
+{
+	for (unsigned i = 0; i < vm->device_count; i++)
+		if (is_called(vm->devices[i], id))
+			return vm->devices[i];
+	return NULL;
+}
+
+void devices_stats(const struct vm *vm, struct stats_sink *sink)
+{
+	for (unsigned i = 0; i < vm->device_count; i++)
+		if (vm->devices[i]->ops->stats)
+			vm->devices[i]->ops->stats(vm->devices[i], sink);
+}
+
 void devices_reset(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->device_count; i++) {

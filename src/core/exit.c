@@ -124,9 +124,13 @@ static int handle_halt(struct vcpu *vcpu, struct vm_exit *exit)
 
 static int handle_shutdown(struct vcpu *vcpu, struct vm_exit *exit)
 {
-	log_warn("vcpu", "cpu%u shut down: %s", vcpu->index, exit->reason ? exit->reason : "triple fault");
-	vm_stop(vcpu->vm, VM_STOP_TRIPLE_FAULT, 0);
-	return -EIO;
+	struct vm *vm = vcpu->vm;
+	const bool resets = vm->shutdown_resets && !vm->no_reboot;
+
+	log_guest("vcpu", "cpu%u shut down: %s%s", vcpu->index, exit->reason ? exit->reason : "triple fault",
+		  resets ? "; the machine is reset" : "");
+	vm_stop(vm, resets ? VM_STOP_RESET : VM_STOP_TRIPLE_FAULT, 0);
+	return resets ? 0 : -EIO;
 }
 
 static int handle_debug(struct vcpu *vcpu, struct vm_exit *exit)

@@ -17,6 +17,9 @@ uint64_t platform_wall_ns(void);
 /* Zeroed memory, or NULL; platform_free(NULL) is allowed. */
 void *platform_alloc(size_t size);
 void platform_free(void *ptr);
+/* Gives the memory of whole pages of guest RAM back to whoever is below; they read as zeros afterwards. 0 or -errno: not
+ * possible, all is as it was. */
+int platform_discard(void *base, size_t len) must_check;
 
 /* Sleeps while *word == expected, until woken or until the clock passes deadline_ns
  * (UINT64_MAX: no deadline). May return early. */
@@ -49,6 +52,8 @@ struct work {
 };
 void work_init(struct work *work, struct vm *vm, void (*run)(void *ctx), void *ctx);
 void work_post(struct work *work);
+/* Posted work does not run any more. I/O thread; for owners that are about to free it. */
+void work_cancel(struct work *work);
 
 /* Cryptographic random bytes. 0 or -errno. */
 int platform_random(void *buf, size_t len) must_check;

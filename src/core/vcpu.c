@@ -9,6 +9,7 @@
 #include "core/vcpu.h"
 #include "arch/state.h"
 #include "base/errno.h"
+#include "core/barrier.h"
 #include "core/debug.h"
 #include "core/platform.h"
 #include "core/reset.h"
@@ -55,11 +56,21 @@ void vcpu_power_on(struct vcpu *vcpu, const union arch_state *state)
 {
 	/* Here, where nobody executes, and not when the vcpu takes the state: by then another one may have
 	 * sent it a start-up IPI. */
-	atomic_fetch_and(&vcpu->request, VCPU_REQ_STOP | VCPU_REQ_PAUSE | VCPU_REQ_HELD | VCPU_REQ_DEBUG);
+	atomic_fetch_and(&vcpu->request, VCPU_REQ_STOP | VCPU_REQ_PAUSE | VCPU_REQ_HELD | VCPU_REQ_DEBUG | VCPU_REQ_BARRIER);
 	*vcpu->power_on_state = *state;
 	if (vcpu->vm->debug)
 		debug_forget_state(vcpu);
 	atomic_store(&vcpu->power_on, true);
+}
+
+void vcpu_start(struct vcpu *vcpu, const union arch_state *state)
+{
+	lock_take(&vcpu->power_on_lock);
+	*vcpu->power_on_state = *state;
+	atomic_store(&vcpu->power_on, true);
+	lock_release(&vcpu->power_on_lock);
+	/* What wakes it; with the state taken before it, nothing more. */
+	vcpu_request(vcpu, VCPU_REQ_SIPI);
 }
 
 void vcpu_request(struct vcpu *vcpu, uint32_t bits)
@@ -116,12 +127,16 @@ static int replace_state(struct vcpu *vcpu, struct vm_exit *exit, const union ar
 static int take_power_on_state(struct vcpu *vcpu, struct vm_exit *exit)
 {
 	const struct engine_ops *engine = vcpu->vm->engine;
-	int r;
+	int r = 0;
 
+	lock_take(&vcpu->power_on_lock);
 	atomic_store(&vcpu->power_on, false);
-	if (engine->vcpu_reset && (r = engine->vcpu_reset(vcpu)) < 0)
-		return r;
-	return replace_state(vcpu, exit, vcpu->power_on_state);
+	if (engine->vcpu_reset)
+		r = engine->vcpu_reset(vcpu);
+	if (r >= 0)
+		r = replace_state(vcpu, exit, vcpu->power_on_state);
+	lock_release(&vcpu->power_on_lock);
+	return r;
 }
 
 #define PARKS (VCPU_REQ_PAUSE | VCPU_REQ_RESET | VCPU_REQ_HELD | VCPU_REQ_DEBUG)
@@ -151,6 +166,7 @@ static int sleep_parked(struct vcpu *vcpu, struct vm_exit *exit)
 	int r = 0;
 
 	while (r == 0) {
+		vcpu_pass_barrier(vcpu);
 		seen = atomic_load(&vcpu->request);
 		if ((seen & VCPU_REQ_STOP) || !(seen & PARKS))
 			break;
@@ -216,6 +232,7 @@ static int serve_requests(struct vcpu *vcpu, struct vm_exit *exit)
 	uint32_t request = atomic_load(&vcpu->request);
 	int r = 0;
 
+	vcpu_pass_barrier(vcpu);
 	if (request & PARKS)
 		return park(vcpu, exit); /* look again then: it may be STOP */
 	if (atomic_load(&vcpu->power_on))

@@ -2,6 +2,7 @@
 #ifndef CORE_VCPU_H
 #define CORE_VCPU_H
 
+#include "base/lock.h"
 #include "base/types.h"
 #include "core/exit.h"
 
@@ -25,6 +26,7 @@ enum vcpu_request {
 	VCPU_REQ_TIMER = 1u << 8, /* engine-private: re-read the deadline */
 	VCPU_REQ_HELD = 1u << 9,  /* private to core/reset.c: parked, the machine reset is being done */
 	VCPU_REQ_DEBUG = 1u << 10, /* private to core/debug.c: parked, the debugger has it */
+	VCPU_REQ_BARRIER = 1u << 11, /* private to core/barrier.c: say that no access is under way */
 };
 
 /* Bits that end run(): the loop handles them. The engine takes the others itself, with
@@ -32,7 +34,7 @@ enum vcpu_request {
  * halted vcpu from sleeping. */
 #define VCPU_REQ_LOOP                                                                              \
 	(VCPU_REQ_STOP | VCPU_REQ_PAUSE | VCPU_REQ_INIT | VCPU_REQ_SIPI | VCPU_REQ_RESET |         \
-	 VCPU_REQ_HELD | VCPU_REQ_DEBUG)
+	 VCPU_REQ_HELD | VCPU_REQ_DEBUG | VCPU_REQ_BARRIER)
 
 enum vcpu_run_state { VCPU_RUNNABLE, VCPU_HALTED, VCPU_WAIT_SIPI };
 
@@ -60,8 +62,10 @@ struct vcpu {
 	_Atomic bool in_engine;
 	_Atomic bool sleeping;         /* in platform_wait() on request */
 	_Atomic uint32_t parked;       /* 1: out of its engine, for PAUSE or RESET or for good */
-	/* The state to start from, see vcpu_power_on(); taken on the vcpu's thread. */
+	_Atomic uint64_t barrier_passed; /* core/barrier.c */
+	/* The state to start from, see vcpu_power_on(); taken on the vcpu's thread. Under power_on_lock while vcpus run. */
 	union arch_state *power_on_state;
+	struct lock power_on_lock;
 	_Atomic bool power_on;
 	void *engine_vcpu;             /* the engine's */
 	void *intc;                    /* struct lapic, for irq_ops */
@@ -79,6 +83,10 @@ void vcpus_destroy(struct vm *vm);
  * call is made from a foreign thread. Copies *state; forgets what was requested of the vcpu before, but
  * for STOP, PAUSE and a debugger's stop. */
 void vcpu_power_on(struct vcpu *vcpu, const union arch_state *state);
+
+/* For another vcpu, on its own thread: starts this one, which waits in VCPU_WAIT_SIPI or is about to, with that state. Copies *state. Who
+ * calls it sees to it that nobody else does at the same time, nor before the vcpu runs. */
+void vcpu_start(struct vcpu *vcpu, const union arch_state *state);
 
 /* Sets bits, wakes the vcpu if it sleeps, kicks it if it is in its engine. Any thread. */
 void vcpu_request(struct vcpu *vcpu, uint32_t bits);

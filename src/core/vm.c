@@ -25,6 +25,7 @@ struct vm *vm_create(const struct vm_params *params)
 	vm->clock_base_ns = platform_clock_ns();
 	atomic_store(&vm->trace, params->trace);
 	work_init(&vm->reset_work, vm, vm_reset_run, vm);
+	vm_barrier_init(vm);
 	return vm;
 }
 
@@ -38,6 +39,7 @@ void vm_destroy(struct vm *vm)
 		if (dev->ops->destroy)
 			dev->ops->destroy(dev);
 	}
+	devices_free_retired(vm);
 	vcpus_destroy(vm);
 	mem_destroy(&vm->mem);
 	platform_free(vm);

@@ -18,6 +18,7 @@
 #define CORE_VM_H
 
 #include "base/types.h"
+#include "core/barrier.h"
 #include "core/bus.h"
 #include "core/device.h"
 #include "core/engine.h"
@@ -57,6 +58,9 @@ struct profile_sink;
 struct block_count_sink;
 struct translation_log;
 struct debug;
+struct virtio_device;
+struct vga;
+struct input_sink;
 
 struct vm {
 	const struct vm_config *config; /* owned by the caller of vm_create, outlives the vm */
@@ -66,6 +70,10 @@ struct vm {
 	unsigned vcpu_count;
 	struct device *devices[VM_MAX_DEVICES];
 	unsigned device_count;
+	struct device *retired;             /* off the list above, not freed yet */
+	struct vm_barrier *barriers;        /* core/barrier.c: I/O thread */
+	struct work barrier_work;
+	_Atomic uint64_t barrier_ticket;
 
 	const struct engine_ops *engine;
 	void *engine_vm;
@@ -74,6 +82,10 @@ struct vm {
 	void *board_data;
 	struct x86_cpuid_table *cpuid;      /* what this guest is offered; fixed before the first run */
 	void *pv;                           /* pv/'s per-VM state */
+	struct virtio_device *balloon;      /* dev/virtio/balloon.h, for who controls the VM; or NULL */
+	struct vga *screen;                 /* dev/display/vga.h, likewise; or NULL */
+	struct virtio_device *pluggable;    /* dev/virtio/memory.h, likewise */
+	struct input_sink *keyboard, *pointer; /* dev/input/input.h, likewise */
 	const struct vcpu_arch_ops *arch_ops; /* the board's: arch/x86_64/vcpu_hooks.h */
 	struct msr_handler msr_handlers[VM_MAX_MSR_HANDLERS]; /* sorted, disjoint; fixed before the first run */
 	unsigned msr_handler_count;
@@ -85,6 +97,7 @@ struct vm {
 	_Atomic uint32_t stop_reason;       /* enum vm_stop_reason; first one wins */
 	int stop_code;                      /* valid once platform_vm_stopped() was called */
 	bool no_reboot;                     /* VM_STOP_RESET stops instead of resetting */
+	bool shutdown_resets;               /* the chipset resets the machine when a processor shuts down (triple fault); else that stops it */
 	_Atomic bool reset_pending;         /* a machine reset was asked for and has not finished */
 	_Atomic uint32_t reset_arrived;     /* vcpus parked for it */
 	struct work reset_work;

@@ -24,12 +24,15 @@
 #define OP_ARG0     0x68
 #define OP_STORE    0x70
 #define OP_AND      0x7b
+#define OP_OR       0x7d
 #define OP_NOTIFY   0x86
 #define OP_CREATE_DWORD 0x8a
 #define OP_IF       0xa0
 #define OP_RETURN   0xa4
 
 #define REGION_SYSTEM_IO 1
+#define REGION_PCI       2
+#define FIELD_BYTE       1
 #define FIELD_DWORD      3
 #define MAX_SEGMENTS     4
 
@@ -317,6 +320,96 @@ void aml_notify(struct aml *aml, const char *path, uint8_t value)
 	aml_integer(aml, value);
 }
 
+/* ---- registers of PCI devices ---- */
+
+void aml_pci_region(struct aml *aml, const char *region, uint8_t offset, uint8_t size)
+{
+	put_byte(aml, OP_EXT);
+	put_byte(aml, OP_EXT_REGION);
+	aml_path(aml, region);
+	put_byte(aml, REGION_PCI);
+	aml_integer(aml, offset);
+	aml_integer(aml, size);
+}
+
+void aml_bytes_begin(struct aml *aml, const char *region)
+{
+	put_byte(aml, OP_EXT);
+	put_byte(aml, OP_EXT_FIELD);
+	begin(aml);
+	aml_path(aml, region);
+	put_byte(aml, FIELD_BYTE);
+}
+
+void aml_byte(struct aml *aml, const char *name)
+{
+	put_segment(aml, name);
+	put_byte(aml, 8); /* bits, as a package length */
+}
+
+void aml_bytes_skip(struct aml *aml, uint8_t bytes)
+{
+	put_byte(aml, 0);
+	put_byte(aml, (bytes & 7u) * 8);
+}
+
+/* ---- what methods compute ---- */
+
+void aml_buffer_field32(struct aml *aml, const char *buffer, unsigned offset, const char *name)
+{
+	put_byte(aml, OP_CREATE_DWORD);
+	aml_path(aml, buffer);
+	aml_integer(aml, offset);
+	aml_path(aml, name);
+}
+
+void aml_store(struct aml *aml, const char *from, const char *to)
+{
+	put_byte(aml, OP_STORE);
+	aml_path(aml, from);
+	aml_path(aml, to);
+}
+
+void aml_store_argument(struct aml *aml, unsigned argument, const char *to)
+{
+	put_byte(aml, OP_STORE);
+	put_byte(aml, OP_ARG0 + argument % 7);
+	aml_path(aml, to);
+}
+
+static void put_binary(struct aml *aml, unsigned op, const char *from, uint64_t mask, const char *to)
+{
+	put_byte(aml, op);
+	aml_path(aml, from);
+	aml_integer(aml, mask);
+	if (to)
+		aml_path(aml, to);
+	else
+		put_byte(aml, 0);
+}
+
+void aml_and(struct aml *aml, const char *from, uint64_t mask, const char *to)
+{
+	put_binary(aml, OP_AND, from, mask, to);
+}
+
+void aml_or(struct aml *aml, const char *from, uint64_t mask, const char *to)
+{
+	put_binary(aml, OP_OR, from, mask, to);
+}
+
+void aml_return(struct aml *aml, const char *name)
+{
+	put_byte(aml, OP_RETURN);
+	aml_path(aml, name);
+}
+
+void aml_return_integer(struct aml *aml, uint64_t value)
+{
+	put_byte(aml, OP_RETURN);
+	aml_integer(aml, value);
+}
+
 /* ---- resources ---- */
 
 void aml_resources_begin(struct aml *aml, const char *name)
@@ -361,6 +454,16 @@ void aml_resource_interrupt(struct aml *aml, uint32_t gsi, bool level, bool shar
 	put_byte(aml, 1u | (level ? 0u : 2u) | (shared ? 8u : 0u)); /* consumer */
 	put_byte(aml, 1);                                           /* one interrupt */
 	put_le(aml, gsi, 4);
+}
+
+void aml_resource_interrupts(struct aml *aml, const uint8_t *interrupts, uint8_t count)
+{
+	put_byte(aml, 0x89);
+	put_le(aml, 2u + 4u * count, 2);
+	put_byte(aml, 1u | 8u); /* consumer, level, shared */
+	put_byte(aml, count);
+	for (unsigned i = 0; i < count; i++)
+		put_le(aml, interrupts[i], 4);
 }
 
 /* §6.4.3.5: a producer, both ends fixed; no translation. */

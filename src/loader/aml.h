@@ -61,12 +61,29 @@ void aml_field_and(struct aml *aml, const char *name, uint64_t mask);
 void aml_return_argument(struct aml *aml, unsigned argument);
 void aml_notify(struct aml *aml, const char *path, uint8_t value);
 
+/* Registers of the device in whose scope this is, in PCI configuration space; one byte each. */
+void aml_pci_region(struct aml *aml, const char *region, uint8_t offset, uint8_t size);
+void aml_bytes_begin(struct aml *aml, const char *region); /* until aml_end() */
+void aml_byte(struct aml *aml, const char *name);
+void aml_bytes_skip(struct aml *aml, uint8_t bytes); /* fewer than 8 */
+/* CreateDWordField(buffer, offset, name) */
+void aml_buffer_field32(struct aml *aml, const char *buffer, unsigned offset, const char *name);
+void aml_store(struct aml *aml, const char *from, const char *to);
+void aml_store_argument(struct aml *aml, unsigned argument, const char *to);
+/* to = from & mask, to = from | mask; to may be NULL: an expression only. */
+void aml_and(struct aml *aml, const char *from, uint64_t mask, const char *to);
+void aml_or(struct aml *aml, const char *from, uint64_t mask, const char *to);
+void aml_return(struct aml *aml, const char *name);
+void aml_return_integer(struct aml *aml, uint64_t value);
+
 /* Name(name, ResourceTemplate(){...}) with the resources between begin and end. */
 void aml_resources_begin(struct aml *aml, const char *name);
 void aml_resource_io(struct aml *aml, uint16_t port, uint8_t count);
 void aml_resource_irq(struct aml *aml, unsigned irq); /* ISA: edge, active high, exclusive */
 void aml_resource_memory(struct aml *aml, uint32_t base, uint32_t size);
 void aml_resource_interrupt(struct aml *aml, uint32_t gsi, bool level, bool shared); /* active high */
+/* The choice of a device that is routed: level, active high, shared. */
+void aml_resource_interrupts(struct aml *aml, const uint8_t *interrupts, uint8_t count);
 /* What a PCI host bridge passes on, from first to last: bus numbers, I/O ports, memory below and above 4 GiB. */
 void aml_resource_buses(struct aml *aml, uint8_t first, uint8_t last);
 void aml_resource_io_window(struct aml *aml, uint16_t first, uint16_t last);

@@ -165,6 +165,42 @@ int mem_fill(struct mem *mem, gpa_t gpa, uint8_t byte, uint64_t len)
 	return 0;
 }
 
+/* Is all of it RAM whose bytes are nobody's? */
+static bool discardable(struct mem *mem, gpa_t gpa, uint64_t len)
+{
+	uint64_t part;
+
+	for (; len > 0; gpa += part, len -= part) {
+		struct mem_slot *slot = find_part(mem, gpa, len, &part);
+
+		if (!slot || slot->read_only || slot->lasting)
+			return false;
+	}
+	return true;
+}
+
+int mem_discard(struct mem *mem, gpa_t gpa, uint64_t len)
+{
+	gpa_t first = gpa;
+	uint64_t total = len, part;
+
+	if ((gpa | len) & ~PAGE_MASK)
+		return -EINVAL;
+	if (!discardable(mem, gpa, len))
+		return -EFAULT;
+	for (; len > 0; gpa += part, len -= part) {
+		struct mem_slot *slot = find_part(mem, gpa, len, &part);
+		uint8_t *hva = slot->hva + (gpa - slot->gpa);
+
+		if (platform_discard(hva, part) < 0)
+			memset(hva, 0, part);
+	}
+	if (mem->discarded)
+		mem->discarded(mem->written_ctx, first, total);
+	mem_mark_written(mem, first, total);
+	return 0;
+}
+
 static void mark_pages(struct mem_slot *slot, uint64_t first, uint64_t last)
 {
 	for (uint64_t page = first; page <= last; page++) {
@@ -209,6 +245,16 @@ uint64_t mem_size(const struct mem *mem)
 	for (unsigned i = 0; i < mem->count; i++)
 		if (!mem->slots[i].read_only)
 			size += mem->slots[i].size;
+	return size;
+}
+
+uint64_t mem_told_size(const struct mem *mem)
+{
+	uint64_t size = mem_size(mem);
+
+	for (unsigned i = 0; i < mem->count; i++)
+		if (!mem->slots[i].read_only && mem->slots[i].apart)
+			size -= mem->slots[i].size;
 	return size;
 }
 

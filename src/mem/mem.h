@@ -19,6 +19,8 @@ struct mem_slot {
 	uint64_t size;  /* bytes, page-aligned */
 	uint8_t *hva;
 	bool read_only; /* ROM: guest writes go to the bus instead */
+	bool apart;     /* the guest is not told of it as RAM; a device says what it is */
+	bool lasting;   /* its bytes are somebody's, a file's for example: mem_discard() leaves them alone */
 	/* Bit 0: the page holds translated code; bits 1..31: generation, bumped by every write to
 	 * such a page. One word a page; owned by the engines that cache code (see mem_page_word). */
 	_Atomic uint32_t *page_words;
@@ -32,6 +34,9 @@ struct mem {
 	 * NULL until an engine that caches code sets it. */
 	void (*written)(void *ctx, gpa_t gpa, uint64_t len);
 	void *written_ctx;
+	/* Optional: the host took the memory of [gpa, gpa+len) away and gives zeroed memory at the next touch. Called between that
+	 * and written(), with the same ctx. */
+	void (*discarded)(void *ctx, gpa_t gpa, uint64_t len);
 };
 
 /* Adds RAM at gpa backed by hva (owned by the caller, must outlive the VM; zeroed).
@@ -55,6 +60,11 @@ int mem_read(struct mem *mem, gpa_t gpa, void *buf, size_t len) must_check;
 int mem_write(struct mem *mem, gpa_t gpa, const void *buf, size_t len) must_check;
 int mem_fill(struct mem *mem, gpa_t gpa, uint8_t byte, uint64_t len) must_check;
 
+/* Gives the host memory of [gpa, gpa+len) back: afterwards it reads as zeros and takes no memory until it is touched again, or is
+ * zeroed where the host can't do that. Includes mem_mark_written. -EFAULT: not all of it is writable RAM that isn't lasting;
+ * -EINVAL: not whole pages. */
+int mem_discard(struct mem *mem, gpa_t gpa, uint64_t len) must_check;
+
 /* A device or loader wrote [gpa, gpa+len) through mem_hva(): sets dirty bits, bumps the generation
  * of pages with translated code. */
 void mem_mark_written(struct mem *mem, gpa_t gpa, uint64_t len);
@@ -64,6 +74,8 @@ _Atomic uint32_t *mem_page_word(struct mem *mem, gpa_t gpa);
 
 /* Total RAM in bytes. */
 uint64_t mem_size(const struct mem *mem);
+/* That which the guest is told of as RAM when it starts: without slots that are apart. */
+uint64_t mem_told_size(const struct mem *mem);
 
 /* Dirty log; vcpus are out of their engines while it starts or stops. On allocates a clear bitmap (-ENOMEM); collect copies the bits of slot `index` into out
  * (one bit a page, (pages+63)/64 words, caller-owned) and clears them. */

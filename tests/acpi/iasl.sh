@@ -39,6 +39,10 @@ for machine in 'microvm 1 1' 'microvm 4 6' 'microvm 64 26' 'pc 2 0' 'pc 64 0' 'f
 		# Four pins of 32 slots, and the windows of the host bridge.
 		routes=$(grep -c '^ *0x[0-9A-F]*FFFF, *$' DSDT.dsl)
 		[ "$routes" -ge 128 ] || { echo "$machine: $routes interrupts are routed"; exit 1; }
+		# The same for an OS without IOAPIC, by links.
+		[ "$(grep -c '^ *ISA.LNK[A-H], *$' DSDT.dsl)" = 128 ] || { echo "$machine: not all pins have a link"; exit 1; }
+		[ "$(grep -c '^ *Device (LNK[A-H])' DSDT.dsl)" = 8 ] || { echo "$machine: there are not 8 links"; exit 1; }
+		grep -q 'PNP0103' DSDT.dsl || { echo "$machine: the HPET is no device"; exit 1; }
 		grep -q 'QWordMemory' DSDT.dsl || { echo "$machine: no window above 4 GiB"; exit 1; }
 	fi
 	# The definition block means the same after a round trip (its header's compiler, length and sum differ).

@@ -2,13 +2,16 @@
 image in two machines.
 
 The guest writes blocks of random data, each one flushed before its number is printed; ruse is killed in the middle.
-Every number that came out must be in the image, in this process's eyes and in the next guest's.
+Every number that came out must be in the image, in this process's eyes and in the next guest's. First in a raw image, then more often in
+qcow2 images, which must be sound each time as well.
 
 usage: disk.py RUSE SOURCE_ROOT [ENGINE]
 """
 import hashlib
 import os
 import random
+import shutil
+import subprocess
 import sys
 import time
 
@@ -17,6 +20,7 @@ from guest import Guest, Talk
 BLOCK = 16384
 BLOCKS = 512
 ROUNDS = 4
+QCOW2_ROUNDS = 20
 
 # fullblock: a pipe gives what it has.
 WRITE = f"""
@@ -46,7 +50,22 @@ def read_block(image, n):
         return f.read(BLOCK)
 
 
-def kill_round(guest, image, rng, allowed):
+def plain(guest, image):
+    """A raw file with what the image shows, which is sound."""
+    if not image.endswith(".qcow2"):
+        return image
+    checks = [([guest.ruse, "disk", "check", image], (0, 3))]
+    if shutil.which("qemu-img"):
+        checks.append((["qemu-img", "check", image], (0, 3)))
+    for command, good in checks:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode not in good:
+            guest.fail(f"{' '.join(command)}: status {done.returncode}: {done.stdout}{done.stderr}")
+    subprocess.run([guest.ruse, "disk", "convert", "--force", image, image + ".raw"], check=True)
+    return image + ".raw"
+
+
+def kill_round(guest, image, rng, allowed, longest=1.5):
     """allowed: for each block the contents that it may have; the last one acknowledged, or one under way."""
     order = [rng.randrange(BLOCKS) for _ in range(400)]
     data = [rng.randbytes(BLOCK) for _ in order]
@@ -59,7 +78,7 @@ def kill_round(guest, image, rng, allowed):
     talk = Talk(child.stdout.fileno())
     try:
         heard = talk.wait_for("\n") + b"\n"
-        time.sleep(rng.uniform(0, 1.5))
+        time.sleep(rng.uniform(0, longest))
     except (EOFError, TimeoutError) as why:
         child.kill()
         return guest.fail(f"no block was written: {why} {child.stderr.read()!r}")
@@ -75,15 +94,29 @@ def kill_round(guest, image, rng, allowed):
     # Those after the last one acknowledged: written or not, and several if what came out lags behind.
     for n, content in list(zip(order, data))[len(done) :]:
         allowed[n].append(content)
-    lost = [n for n in range(BLOCKS) if read_block(image, n) not in allowed[n]]
+    shows = plain(guest, image)
+    lost = [n for n in range(BLOCKS) if read_block(shows, n) not in allowed[n]]
     # A block that was under way may be half there; one that nobody touched since it was acknowledged may not.
     torn = [n for n in lost if len(allowed[n]) > 1]
     lost = [n for n in lost if len(allowed[n]) == 1]
     if lost or len(torn) > 1:
         guest.fail(f"of {len(done)} acknowledged blocks these are lost: {lost}, torn: {torn}")
     for n in range(BLOCKS):
-        allowed[n] = [read_block(image, n)]
+        allowed[n] = [read_block(shows, n)]
     return len(done)
+
+
+def kill_with_qcow2(guest, base, rng):
+    """Overlays over the raw image, a new one now and then."""
+    counts = []
+    for i in range(QCOW2_ROUNDS):
+        if i % 6 == 0:
+            image = guest.path(f"over{i}.qcow2")
+            subprocess.run([guest.ruse, "disk", "create", image, "--backing", base, "--backing-format", "raw", "--cluster-size",
+                            rng.choice(["64K", "16K", "4K", "1M"])], check=True)
+            allowed = [[read_block(base, n)] for n in range(BLOCKS)]
+        counts.append(kill_round(guest, image, rng, allowed, longest=0.6))
+    return counts
 
 
 def sha256(path):
@@ -102,6 +135,7 @@ def main():
     allowed = [[read_block(image, n)] for n in range(BLOCKS)]
     rounds = [kill_round(guest, image, rng, allowed) for _ in range(ROUNDS)]
     print(f"blocks acknowledged before the kill: {rounds}")
+    print(f"the same with qcow2: {kill_with_qcow2(guest, image, rng)}")
 
     before, fixed_before = sha256(image), sha256(fixed)
     child = guest.start("--no-reboot", "--disk", f"{image},serial=our-disk", "--disk", f"{fixed},ro,serial=12345678901234567890",

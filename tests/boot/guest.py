@@ -117,6 +117,13 @@ class Talk:
         before, _, self.heard = self.heard.partition(wanted)
         return before
 
+    def rest(self):
+        """All that comes until the other side has closed."""
+        os.set_blocking(self.fd, True)
+        while more := os.read(self.fd, 65536):
+            self.heard += more
+        return self.heard
+
     def command(self, line):
         """Types a line at a shell's prompt; says what it printed. The prompt must have been waited for."""
         self.say(line + "\n")

@@ -30,7 +30,7 @@ def look(guest, image, sha256):
         guest.fail(f"{done.stdout!r} {done.stderr!r}")
         return
     guest.expect("the disk", lines[0].split()[0], sha256)
-    guest.expect("the disk's interrupt", lines[1], "1")
+    guest.expect("the disk's interrupts, one a processor", lines[1], "2")
     for clock in ["tsc", "hpet", "acpi_pm"]:
         guest.expect_in("clocks", clock, lines[2])
     guest.expect("SMBIOS", lines[3], "pc")

@@ -151,6 +151,12 @@ def test_usage():
     refused("--json", "ps", "fast", status=2)
     refused("needs the name of a VM and a command", "ctl", "one", status=2)
     refused("does not know '--fast'", "ctl", "--fast", status=2)
+    refused("needs a size", "ctl", "one", "balloon", status=2)
+    refused("needs numbers for pointer", "ctl", "one", "pointer", "5", status=2)
+    refused("needs keys for key", "ctl", "one", "key", status=2)
+    refused("needs a size", "ctl", "one", "balloon", "much", status=2)
+    refused("does not know '2M' behind balloon", "ctl", "one", "balloon", "1M", "2M", status=2)
+    refused("does not know 'now' behind pause", "ctl", "one", "pause", "now", status=2)
     refused("`ruse top` does", "ctl", "one", "watch", status=2)
     refused("needs the name", "stop", status=2)
     refused("a number of seconds", "stop", "--timeout", "soon", "one", status=2)
@@ -286,11 +292,23 @@ def test_console():
 def test_protocol():
     machine = Machine("--name", "vm")
     expect("id", machine.ask('{"id": [1, "x"], "command": "resume"}'), {"id": [1, "x"], "return": {}})
-    expect("help", set(machine.ask('{"command": "help"}')["return"]),
-           {"status", "pause", "resume", "power-button", "reset", "quit", "statistics", "watch", "help"})
+    expect("what help lacks", {"status", "pause", "resume", "power-button", "reset", "quit", "balloon", "memory", "key", "pointer", "statistics", "watch", "help"} -
+           set(machine.ask('{"command": "help"}')["return"]), set())
     for line, text in ((b"", None), (b"{", "a line of JSON"), (b"7", "a line of JSON"), (b"[]", "a request is an object"), (b"{}", 'needs a "command"'),
                        (b'{"command": 1}', 'needs a "command"'), (b'{"command": "fly"}', '"fly\\" is unknown'.replace("\\", "")),
                        (b'{"command": "pause", "at": 1}', 'has no "at"'), (b'{"command": "pause", "arguments": {"a": 1}}', "no arguments"),
+                       (b'{"command": "pause", "arguments": [1]}', '"arguments" is an object'), (b'{"command": "balloon"}', 'needs an argument "size"'),
+                       (b'{"command": "balloon", "arguments": {"size": -1}}', 'needs an argument "size"'),
+                       (b'{"command": "balloon", "arguments": {"size": 4096, "of": 1}}', 'no argument "of"'),
+                       (b'{"command": "balloon", "arguments": {"size": 4096}}', "has no balloon; start it with --balloon on"),
+                       (b'{"command": "key", "arguments": {"keys": "leftctrl+c"}}', "start it with --input on"),
+                       (b'{"command": "key", "arguments": {"keys": "any"}}', 'there is no key "any"'),
+                       (b'{"command": "key", "arguments": {"keys": "a+"}}', 'there is no key ""'),
+                       (b'{"command": "key", "arguments": {"keys": "a+b+c+d+e+f+g+h+i"}}', "no more than 8 keys"),
+                       (b'{"command": "key"}', 'needs an argument "keys"'),
+                       (b'{"command": "pointer", "arguments": {"x": 0, "y": 32767}}', "start it with --input on"),
+                       (b'{"command": "pointer", "arguments": {"x": 0, "y": 32768}}', "0 to 32767"),
+                       (b'{"command": "memory", "arguments": {"size": 4096}}', "start it with --memory SIZE,max=SIZE"),
                        (b'{"command": "pause", "command": "quit"}', "a line of JSON"), (b"\xff\xfe\x00", "a line of JSON"),
                        (b'{"command": "x' + "ä".encode() * 100 + b'"}', "not understood"), (b'["a",' * 600, "a line of JSON")):
         if text is None:

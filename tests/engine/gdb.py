@@ -65,10 +65,11 @@ work = tempfile.mkdtemp()
 
 
 class Machine:
-    def __init__(self, *options, cpus=1, paused=True):
+    def __init__(self, *options, cpus=1, paused=True, reboot=False):
         self.path = os.path.join(work, "gdb")
-        line = [RUSE, "run", "--kernel", GUEST, "--engine", ENGINE, "--test-devices", "--no-reboot", "--tb-cache", "none",
-                "--memory", "64M", "--cpus", str(cpus), "--gdb", f"unix={self.path}", *options]
+        line = [RUSE, "run", "--kernel", GUEST, "--engine", ENGINE, "--test-devices", "--tb-cache", "none", "--memory", "64M",
+                "--cpus", str(cpus), "--gdb", f"unix={self.path}", *options]
+        line += [] if reboot else ["--no-reboot"]
         self.process = subprocess.Popen(line + (["--paused"] if paused else []), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT)
 
@@ -301,6 +302,21 @@ def test_steps():
         rsp.step()
         expect_match("Z1 is left", "hwbreak", rsp.go())
         rsp.remove(1, symbols["hot_middle"])
+        # What is written over code that has run is what runs.
+        rsp.insert(0, symbols["hot_patch"])
+        rsp.go()
+        rsp.remove(0, symbols["hot_patch"])
+        expect("the number", rsp.memory(symbols["hot_patch"] + 3, 1), b"\0")
+        expect("patch", rsp.ask(f"M{symbols['hot_patch'] + 3:x},1:01"), "OK")
+        # An exception is one step.
+        run_to(rsp, "undefined_here")
+        total = int.from_bytes(rsp.memory(symbols["patched_total"], 8), "little")
+        if not 99000 < total <= 100000:
+            fail(f"the patched number was added {total} times")
+        expect("step", rsp.step(), "T05thread:1;")
+        if ENGINE != "kvm":  # which may be some way into the handler
+            frame = rsp.memory(rsp.register(RSP), 8)
+            expect("the exception's frame", int.from_bytes(frame, "little"), symbols["undefined_here"])
         # With interrupts due all the time.
         run_to(rsp, "ticking")
         for i in range(1, 5):
@@ -313,6 +329,12 @@ def test_steps():
             rsp.step()
             in_handler(rsp)
             rsp.ask("Qqemu.sstep=3")
+            # HLT is a step; the next waits for an interrupt, and does not take it.
+            run_to(rsp, "halting")
+            expect("HLT", rsp.step(), "T05thread:1;")
+            at(rsp, "halted", "behind HLT")
+            expect("the next one", rsp.step(), "T05thread:1;")
+            expect("is the next one", rsp.register(RIP), symbols["halted"] + 1)
         expect_match("continue at an address", r"swbreak", go_at_end(rsp))
         rsp.ask("D")
         machine.end()
@@ -396,6 +418,12 @@ def test_processors():
         expect("threads", rsp.ask("qfThreadInfo"), "m1,2")
         expect("it waits", bytes.fromhex(rsp.ask("qThreadExtraInfo,2")),
                b"CPU#1 [waiting to be started]")
+        # A step of one that does not run yet: nothing, until somebody has enough of it.
+        if ENGINE != "kvm":
+            rsp.send("vCont;s:2")
+            rsp.wait_running()
+            rsp.interrupt()
+            expect_match("the step is given up", r"^T02thread:\d;$", rsp.reply())
         rsp.insert(0, symbols["other_work"])
         expect("the other one", rsp.go(timeout=60), "T05thread:2;swbreak:;")
         at(rsp, "other_work", "the other one")
@@ -434,6 +462,14 @@ def test_reset_and_kill():
         expect("reset", rsp.ask("qRcmd," + b"reset".hex()), "OK")
         expect("the end is told", rsp.reply(), "W00")
         machine.end(status=0, text=None)
+    with Machine(reboot=True) as machine:
+        rsp = machine.rsp()
+        run_to(rsp, "hot")
+        expect("reset", rsp.ask("qRcmd," + b"reset".hex()), "OK")
+        run_to(rsp, "begin")
+        run_to(rsp, "hot")
+        expect("detach", rsp.ask("D"), "OK")
+        machine.end()
     with Machine() as machine:
         rsp = machine.rsp()
         rsp.send("k")

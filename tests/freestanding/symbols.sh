@@ -15,8 +15,8 @@ nm --undefined-only --format=posix "$@" 2>/dev/null | awk 'NF > 1 { print $1 }' 
 # core/platform.h and platform_vm_stopped (core/vm.h); `engines` and `engine_find` (core/engine.h) belong to
 # the engine room, which is chosen at link time.
 allowed='^(memcpy|memset|memmove|memcmp'
-allowed="$allowed|platform_(clock_ns|wall_ns|alloc|free|wait|wake|random|log|log_enabled|log_limit|bug|vm_stopped)"
-allowed="$allowed|timer_(init|arm|cancel)|work_(init|post)"
+allowed="$allowed|platform_(clock_ns|wall_ns|alloc|free|wait|wake|random|discard|log|log_enabled|log_limit|bug|vm_stopped)"
+allowed="$allowed|timer_(init|arm|cancel)|work_(init|post|cancel)"
 allowed="$allowed|_GLOBAL_OFFSET_TABLE_)\$"
 
 foreign=$(comm -13 "$defined" "$undefined" | grep -Ev "$allowed" || true)

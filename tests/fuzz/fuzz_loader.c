@@ -1,4 +1,4 @@
-/* libFuzzer target for kernel images of all formats: whatever the bytes are, they are planned and loaded without a
+/* libFuzzer target for kernel images of all formats, and both architectures: whatever the bytes are, they are planned and loaded without a
  * byte read behind the file or written outside of guest memory, and a refusal has its sentence.
  *
  * Example:
@@ -6,6 +6,7 @@
  *
  * The first byte chooses what is stamped over the rest, so that the fuzzer need not find magic numbers and checksums.
  */
+#include "loader/arm64.h"
 #include "loader/loader.h"
 
 #include "arch/x86_64/state.h"
@@ -17,6 +18,9 @@
 
 #define RAM_SIZE MIB(4)
 
+#define RAM_BASE_ARM64 GIB(1)
+#define RAM_SIZE_ARM64 MIB(8)
+
 #define CHECK(condition)                                                                                           \
 	do {                                                                                                       \
 		if (!(condition))                                                                                  \
@@ -27,6 +31,11 @@
 void *platform_alloc(size_t size)
 {
 	return calloc(1, size);
+}
+
+int platform_discard(void *base, size_t len)
+{
+	return -1;
 }
 
 void platform_free(void *ptr)
@@ -84,15 +93,64 @@ static void stamp_format(uint8_t *file, size_t size, unsigned choice)
 	}
 }
 
+/* AArch64: a header of the Image, of a zboot, or of gzip, whose first block is stored so that the fuzzer gets behind it. */
+static void stamp_arm64(uint8_t *file, size_t size, unsigned choice)
+{
+	static const uint8_t gzip[] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0, 0x40, 0, 0xbf, 0xff};
+
+	switch (choice % 4) {
+	case 0:
+		stamp(file, size, 56, "ARM\x64", 4);
+		break;
+	case 1:
+		stamp(file, size, 4, "zimg", 4);
+		stamp(file, size, 24, "gzip", 4);
+		break;
+	case 2:
+		stamp(file, size, 0, gzip, sizeof(gzip));
+		stamp(file, size, sizeof(gzip) + 8, "\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0", 16);
+		stamp(file, size, sizeof(gzip) + 56, "ARM\x64", 4);
+		break;
+	default:
+		stamp(file, size, 0, gzip, 10);
+		break;
+	}
+}
+
+static void load_arm64(const struct image *kernel, const struct image *initrd)
+{
+	const struct arm64_input input = {.kernel = kernel, .initrd = initrd, .ram = RAM_BASE_ARM64, .ram_size = RAM_SIZE_ARM64};
+	static uint8_t *ram;
+	struct arm64_plan plan;
+	struct mem mem = {0};
+	char why[300] = "";
+
+	if (!ram)
+		ram = aligned_alloc(PAGE_SIZE, RAM_SIZE_ARM64);
+	CHECK(mem_add_slot(&mem, RAM_BASE_ARM64, RAM_SIZE_ARM64, ram, false) == 0);
+	if (arm64_plan(&input, &plan, why, sizeof(why)) < 0) {
+		CHECK(why[0] && !strchr(why, '\n'));
+	} else {
+		CHECK(plan.entry >= RAM_BASE_ARM64 && plan.fdt + ARM64_FDT_SIZE <= RAM_BASE_ARM64 + RAM_SIZE_ARM64);
+		if (arm64_load(&input, &plan, &mem, why, sizeof(why)) < 0)
+			CHECK(plan.format != ARM64_IMAGE && why[0]);
+	}
+	mem_destroy(&mem);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	const bool is_arm64 = size && data[0] & 0x80;
 	uint8_t *file = malloc(size ? size : 1); /* of exactly this size, so that ASan sees its end */
 
 	if (size) {
 		size--;
 		memcpy(file, data + 1, size);
 		file = realloc(file, size ? size : 1);
-		stamp_format(file, size, data[0]);
+		if (is_arm64)
+			stamp_arm64(file, size, data[0]);
+		else
+			stamp_format(file, size, data[0]);
 	}
 	static const uint8_t initrd_bytes[100] = {1};
 	const struct image kernel = {.name = "kernel", .size = size, .read = read_bytes, .ctx = file};
@@ -108,6 +166,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.map_count = 3,
 		.rsdp = 0xe0000,
 	};
+	if (is_arm64) {
+		load_arm64(&kernel, input.initrd);
+		free(file);
+		return 0;
+	}
 	static uint8_t *ram;
 	struct loader_plan plan;
 	struct x86_state boot;

@@ -11,6 +11,9 @@
 #include "../unit/fake_platform.h"
 #include "core/backend.h"
 #include "core/vm.h"
+#include "dev/input/input.h"
+#include "dev/virtio/balloon.h"
+#include "dev/virtio/memory.h"
 #include "dev/virtio/mmio.h"
 #include "dev/virtio/virtio.h"
 #include "mem/mem.h"
@@ -26,13 +29,15 @@
 #define RAM_SIZE  0x10000u
 #define ROM_BASE  0x10000u /* right behind the RAM: what crosses the seam is seen */
 #define ROM_SIZE  0x1000u
+#define REGION    0x80000000u /* of memory that is plugged */
+#define REGION_BLOCKS 2u
 #define MMIO_BASE 0xd0000000u
 #define MMIO_STEP 0x1000u
 #define DISK_SIZE 0x8000u
 #define PORTS     3u
 
-enum op { REG_WRITE, REG_READ, RAM_WRITE, SETUP, DESC, AVAIL, KICK, RUN, BACKEND, CONFIG, RESET, OP_COUNT };
-enum device_index { BLK, NET, CONSOLE, RNG, DEVICE_COUNT };
+enum op { REG_WRITE, REG_READ, RAM_WRITE, SETUP, DESC, AVAIL, KICK, RUN, BACKEND, CONFIG, RESET, PACKED, OP_COUNT };
+enum device_index { BLK, NET, CONSOLE, RNG, BALLOON, SCSI, PMEM, MEMORY, KEYBOARD, TABLET, DEVICE_COUNT };
 
 /* Where SETUP puts queue q of device d, with 16 entries: 1 KiB each, wrapping in the upper half of RAM. */
 #define QUEUE_SIZE    16u
@@ -47,16 +52,17 @@ struct input {
 
 struct machine {
 	struct vm vm;
-	uint8_t *ram, *rom;
+	uint8_t *ram, *rom, *region;
 	struct virtio_device *devices[DEVICE_COUNT];
 	int irq_level;
 
 	struct block_backend disk;
 	uint8_t disk_bytes[DISK_SIZE];
 	bool disk_defers;
-	struct block_request *waiting[256];
+	struct block_request *waiting[2048];
 	unsigned waiting_count;
 
+	struct input_sink *keyboard, *tablet;
 	struct net_backend net;
 	uint8_t frame[2048];
 };
@@ -146,7 +152,27 @@ static void net_resume(struct net_backend *backend)
 	(void)backend->receive(backend->receive_ctx, "resumed frame", 13);
 }
 
-static const struct net_backend_ops net_ops = {.send = net_send, .resume = net_resume};
+static void net_send_offload(struct net_backend *backend, unsigned pair, const struct net_offload *offload, const struct iobuf *bufs,
+			     unsigned count)
+{
+	struct machine *machine = container_of(backend, struct machine, net);
+	size_t len = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		len += bufs[i].len;
+	CHECK(!(offload->flags & ~1u) && (!offload->flags || (size_t)offload->csum_start + offload->csum_offset + 2 <= len));
+	CHECK(!offload->gso_type || (offload->gso_size && offload->flags));
+	net_send(backend, bufs, count);
+	(void)backend->receive_offload(backend->receive_ctx, pair, offload, machine->frame, len < 2048 ? len : 2048);
+}
+
+static void net_set_offloads(struct net_backend *backend, unsigned kinds)
+{
+	CHECK(!(kinds & ~backend->offloads));
+}
+
+static const struct net_backend_ops net_ops = {
+	.send = net_send, .send_offload = net_send_offload, .set_offloads = net_set_offloads, .resume = net_resume};
 
 struct stream {
 	struct char_backend backend;
@@ -196,8 +222,12 @@ static void irq_line_set(void *ctx, unsigned pin, int level)
 	machine->irq_level = level;
 }
 
-static void build(struct machine *machine, struct stream *streams, bool read_only, bool level)
+static void build(struct machine *machine, struct stream *streams, bool read_only, bool level, bool several, bool limited)
 {
+	const struct rate_limit limit = {.bytes = {1000, 1000}, .ops = {100, 4}}, none = {0};
+	const struct virtio_blk_options blk_options = {.queues = several ? 3 : 1, .limit = limited ? limit : none};
+	const struct virtio_net_options net_options = {
+		.pairs = several ? 3 : 1, .receive = limited ? limit : none, .send = limited ? limit : none};
 	struct virtio_console_port ports[PORTS] = {{NULL, NULL}, {"agent.control", NULL}, {"agent.stdin", NULL}};
 
 	fake_reset();
@@ -208,17 +238,27 @@ static void build(struct machine *machine, struct stream *streams, bool read_onl
 	memset(machine->rom, 0x5a, ROM_SIZE);
 	CHECK(mem_add_slot(&machine->vm.mem, 0, RAM_SIZE, machine->ram, false) == 0);
 	CHECK(mem_add_slot(&machine->vm.mem, ROM_BASE, ROM_SIZE, machine->rom, true) == 0);
+	machine->region = aligned_alloc(PAGE_SIZE, REGION_BLOCKS * VIRTIO_MEMORY_BLOCK);
+	CHECK(machine->region);
+	CHECK(mem_add_slot(&machine->vm.mem, REGION, REGION_BLOCKS * VIRTIO_MEMORY_BLOCK, machine->region, false) == 0);
 	machine->disk = (struct block_backend){
 		.ops = &disk_ops, .size = DISK_SIZE, .read_only = read_only, .can_discard = true, .serial = "fuzz"};
 	machine->net.ops = &net_ops;
+	machine->net.offloads = NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4 | NET_OFFLOAD_ECN;
 	for (unsigned i = 0; i < PORTS; i++) {
 		streams[i] = (struct stream){.backend = {.ops = &stream_ops}, .room = 100};
 		ports[i].backend = &streams[i].backend;
 	}
-	CHECK(virtio_blk_create(&machine->vm, &machine->disk, &machine->devices[BLK]) == 0);
-	CHECK(virtio_net_create(&machine->vm, &machine->net, &machine->devices[NET]) == 0);
+	CHECK(virtio_blk_create_with(&machine->vm, &machine->disk, &blk_options, &machine->devices[BLK]) == 0);
+	CHECK(virtio_net_create_with(&machine->vm, &machine->net, &net_options, &machine->devices[NET]) == 0);
 	CHECK(virtio_console_create(&machine->vm, ports, PORTS, &machine->devices[CONSOLE]) == 0);
 	CHECK(virtio_rng_create(&machine->vm, &machine->devices[RNG]) == 0);
+	CHECK(virtio_scsi_create(&machine->vm, (struct block_backend *[]){&machine->disk, &machine->disk}, 2, &machine->devices[SCSI]) == 0);
+	CHECK(virtio_pmem_create(&machine->vm, &machine->disk, 0x100000000, DISK_SIZE, &machine->devices[PMEM]) == 0);
+	CHECK(virtio_memory_create(&machine->vm, REGION, REGION_BLOCKS * VIRTIO_MEMORY_BLOCK, &machine->devices[MEMORY]) == 0);
+	CHECK(virtio_input_create(&machine->vm, VIRTIO_INPUT_KEYBOARD, &machine->devices[KEYBOARD], &machine->keyboard) == 0);
+	CHECK(virtio_input_create(&machine->vm, VIRTIO_INPUT_TABLET, &machine->devices[TABLET], &machine->tablet) == 0);
+	CHECK(virtio_balloon_create(&machine->vm, 0x5000, &machine->devices[BALLOON]) == 0);
 	for (unsigned i = 0; i < DEVICE_COUNT; i++)
 		CHECK(virtio_mmio_create(&machine->vm, machine->devices[i], MMIO_BASE + i * MMIO_STEP,
 					 (struct irq_line){irq_line_set, machine, i},
@@ -238,6 +278,7 @@ static void take_apart(struct machine *machine)
 	CHECK(fake_alloc_live() == 0);
 	free(machine->ram);
 	free(machine->rom);
+	free(machine->region);
 }
 
 /* ---- the driver ---- */
@@ -245,14 +286,14 @@ static void take_apart(struct machine *machine)
 static void write_reg(struct machine *machine, unsigned device, unsigned offset, uint32_t value)
 {
 	/* A reset waits for the disk, which in this one thread would never be done. */
-	if (device == BLK && (offset == 0x070 || offset == 0x044 || offset == 0x0c0))
+	if ((device == BLK || device == SCSI || device == PMEM) && (offset == 0x070 || offset == 0x044 || offset == 0x0c0))
 		disk_drain(&machine->disk);
 	bus_write(&machine->vm.mmio, MMIO_BASE + device * MMIO_STEP + offset, 4, value);
 }
 
-static void set_up(struct machine *machine, unsigned device, uint32_t features)
+static void set_up(struct machine *machine, unsigned device, uint32_t features, bool packed)
 {
-	const uint64_t offered = machine->devices[device]->features;
+	const uint64_t offered = machine->devices[device]->features & ~(packed ? 0 : VIRTIO_F_RING_PACKED);
 
 	write_reg(machine, device, 0x070, 0);
 	write_reg(machine, device, 0x070, 3);
@@ -273,6 +314,23 @@ static void set_up(struct machine *machine, unsigned device, uint32_t features)
 		write_reg(machine, device, 0x044, 1);
 	}
 	write_reg(machine, device, 0x070, 15);
+}
+
+/* Descriptor `index` of a packed queue, in the round of the ring that a bit says. */
+static void put_packed(struct machine *machine, struct input *in)
+{
+	uint8_t *desc = machine->ram + QUEUE_AREA(take(in, 1)) + take(in, 1) % QUEUE_SIZE * 16;
+	uint64_t address = take(in, 2);
+	uint32_t len = take(in, 2);
+	uint16_t id = (uint16_t)take(in, 1), flags = (uint16_t)take(in, 1);
+
+	if (flags & 0x80)
+		address += ROM_BASE - 0x8000;
+	flags = (uint16_t)((flags & 7) | (flags & 0x40 ? 1u << 15 : 1u << 7));
+	memcpy(desc, &address, 8);
+	memcpy(desc + 8, &len, 4);
+	memcpy(desc + 12, &id, 2);
+	memcpy(desc + 14, &flags, 2);
 }
 
 /* Descriptor `index` of the queue: an address and length in the small, flags and next as they come. */
@@ -304,13 +362,41 @@ static void put_avail(struct machine *machine, struct input *in)
 	memcpy(avail + 2, &index, 2);
 }
 
+static void stir_input(struct machine *machine, uint32_t amount)
+{
+	const struct input_event event = {(uint16_t)(amount % 4), (uint16_t)(amount / 4), (int32_t)amount};
+	const struct input_event report[] = {{INPUT_ABS, INPUT_ABS_X, 7}, {INPUT_ABS, INPUT_ABS_Y, 8}, {INPUT_SYN, 0, 0}};
+
+	for (unsigned i = 0; i < 200; i++)
+		(void)machine->keyboard->ops->send(machine->keyboard, &event, 1);
+	(void)machine->tablet->ops->send(machine->tablet, report, ARRAY_SIZE(report));
+}
+
+/* What `ruse ctl` does, and the clock. */
+static void stir_balloon(struct machine *machine, uint32_t amount)
+{
+	struct virtio_balloon_state state;
+	struct virtio_memory_state memory;
+
+	if (amount & 1)
+		fake_advance(6000000000ull);
+	if (amount & 2)
+		virtio_balloon_resize(machine->devices[BALLOON], (uint64_t)amount << 12);
+	stir_input(machine, amount);
+	virtio_balloon_look(machine->devices[BALLOON], &state);
+	if (virtio_memory_resize(machine->devices[MEMORY], amount / 4 * VIRTIO_MEMORY_BLOCK) < 0)
+		CHECK(amount / 4 > REGION_BLOCKS);
+	virtio_memory_look(machine->devices[MEMORY], &memory);
+	CHECK(memory.plugged <= memory.size && memory.requested <= memory.size);
+}
+
 static void stir_backends(struct machine *machine, struct stream *streams, struct input *in)
 {
 	struct stream *stream = &streams[take(in, 1) % PORTS];
 	struct char_backend *backend = &stream->backend;
 	uint32_t what = take(in, 1), amount = take(in, 1);
 
-	switch (what % 7) {
+	switch (what % 8) {
 	case 0:
 		machine->disk_defers = amount & 1;
 		break;
@@ -333,6 +419,9 @@ static void stir_backends(struct machine *machine, struct stream *streams, struc
 		break;
 	case 6:
 		virtio_console_resize(machine->devices[CONSOLE], (uint16_t)amount, (uint16_t)what);
+		break;
+	case 7:
+		stir_balloon(machine, amount);
 		break;
 	}
 }
@@ -364,8 +453,8 @@ static void step(struct machine *machine, struct stream *streams, struct input *
 		ram_write(machine, in);
 		break;
 	case SETUP:
-		device = take(in, 1) % DEVICE_COUNT;
-		set_up(machine, device, take(in, 4));
+		device = take(in, 1);
+		set_up(machine, (device & 0x7f) % DEVICE_COUNT, take(in, 4), device & 0x80);
 		break;
 	case DESC:
 		put_desc(machine, in);
@@ -379,6 +468,7 @@ static void step(struct machine *machine, struct stream *streams, struct input *
 		fake_run_work();
 		break;
 	case RUN:
+		fake_advance(20000000);
 		fake_run_work();
 		break;
 	case BACKEND:
@@ -394,6 +484,9 @@ static void step(struct machine *machine, struct stream *streams, struct input *
 	case RESET:
 		devices_reset(&machine->vm);
 		break;
+	case PACKED:
+		put_packed(machine, in);
+		break;
 	case OP_COUNT:
 		break;
 	}
@@ -407,7 +500,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	uint32_t options = take(&in, 1);
 
 	CHECK(machine && streams);
-	build(machine, streams, options & 1, options & 2);
+	build(machine, streams, options & 1, options & 2, options & 4, options & 8);
 	while (in.len > 0)
 		step(machine, streams, &in);
 	fake_run_work();

@@ -30,6 +30,7 @@ static unsigned log_lines;
 static _Atomic uint32_t alloc_limit = UINT32_MAX;
 static _Atomic int alloc_live;
 static _Atomic unsigned vm_stops;
+static _Atomic uint64_t discarded;
 static struct log_limit limiter;
 
 void fake_reset(void)
@@ -43,6 +44,7 @@ void fake_reset(void)
 	log_text[0] = '\0';
 	atomic_store(&alloc_limit, UINT32_MAX);
 	atomic_store(&vm_stops, 0);
+	atomic_store(&discarded, 0);
 	limiter = (struct log_limit){0};
 }
 
@@ -139,6 +141,18 @@ void *platform_alloc(size_t size)
 	return ptr;
 }
 
+int platform_discard(void *base, size_t len)
+{
+	atomic_fetch_add(&discarded, len);
+	memset(base, 0, len);
+	return 0;
+}
+
+uint64_t fake_discarded(void)
+{
+	return atomic_load(&discarded);
+}
+
 void platform_free(void *ptr)
 {
 	if (ptr)
@@ -198,6 +212,21 @@ void work_post(struct work *work)
 	work->next = NULL;
 	*work_tail = work;
 	work_tail = &work->next;
+	pthread_mutex_unlock(&mutex);
+}
+
+void work_cancel(struct work *work)
+{
+	pthread_mutex_lock(&mutex);
+	for (struct work **link = &work_head; *link; link = &(*link)->next) {
+		if (*link != work)
+			continue;
+		*link = work->next;
+		if (work_tail == &work->next)
+			work_tail = link;
+		atomic_store(&work->posted, 0);
+		break;
+	}
 	pthread_mutex_unlock(&mutex);
 }
 

@@ -27,6 +27,8 @@ unsigned fake_log_lines(void);
 void fake_alloc_limit(uint32_t count);
 /* Allocations that were not freed. */
 unsigned fake_alloc_live(void);
+/* Bytes that platform_discard() was given since fake_reset(). */
+uint64_t fake_discarded(void);
 /* Calls of platform_vm_stopped(). */
 unsigned fake_vm_stops(void);
 

@@ -44,7 +44,7 @@ static void features_follow_bits(void **ctx)
 		assert_int_equal(m->table.features[i], !absent);
 	}
 	assert_int_equal(m->table.xcr0_valid, 0x207);
-	assert_int_equal(m->table.physical_bits, 46);
+	assert_int_equal(m->table.physical_bits, 40);
 	assert_int_equal(m->table.efer_valid, 0xd01);
 	assert_true(m->table.cr4_valid & X86_CR4_UMIP);
 	assert_false(m->table.cr4_valid & X86_CR4_VME);
@@ -246,9 +246,9 @@ static void msr_memory_types(void **ctx)
 	assert_int_equal(write_msr(m, X86_MSR_MTRR_FIX4K_F8000, 0x0606060206060606), X86_MSR_GP);
 	assert_int_equal(write_msr(m, X86_MSR_MTRR_PHYSBASE7, 0xc0000000), X86_MSR_OK);
 	assert_int_equal(write_msr(m, X86_MSR_MTRR_PHYSBASE7, 0xc0000100), X86_MSR_GP);
-	assert_int_equal(write_msr(m, X86_MSR_MTRR_PHYSMASK7, 0x3fffc0000800), X86_MSR_OK);
-	assert_int_equal(m->state.mtrr_mask[7], 0x3fffc0000800);
-	assert_int_equal(write_msr(m, X86_MSR_MTRR_PHYSMASK7, 0x400000000800), X86_MSR_GP);
+	assert_int_equal(write_msr(m, X86_MSR_MTRR_PHYSMASK7, 0xffc0000800), X86_MSR_OK);
+	assert_int_equal(m->state.mtrr_mask[7], 0xffc0000800);
+	assert_int_equal(write_msr(m, X86_MSR_MTRR_PHYSMASK7, 0x10000000800), X86_MSR_GP);
 }
 
 static void msr_follows_cpuid(void **ctx)

@@ -769,6 +769,91 @@ static void test_no_memory_for_guards(void **state)
 	check_without(begin(state), SYS_process_madvise, ~0u, ENOMEM, no_view_without_guards);
 }
 
+/* ---- memory that is given back ---- */
+
+struct toucher {
+	struct machine *m;
+	_Atomic bool stop;
+};
+
+/* The guest goes on using what it gives away. */
+static void *touch(void *ctx)
+{
+	struct toucher *toucher = ctx;
+
+	while (!atomic_load(&toucher->stop))
+		for (gpa_t gpa = 0; gpa < MIB(4); gpa += PAGE_SIZE) {
+			uint8_t *view = dbt_ram_view(toucher->m->ram, gpa, !(gpa & PAGE_SIZE));
+
+			if (gpa & PAGE_SIZE)
+				(void)*(volatile uint8_t *)(view + 8);
+			else
+				*(volatile uint8_t *)(view + 8) = 1;
+		}
+	return NULL;
+}
+
+static void check_discarded(struct machine *m)
+{
+	for (gpa_t gpa = PAGE_SIZE; gpa < MIB(4) - PAGE_SIZE; gpa += 37 * PAGE_SIZE)
+		check_page(m, gpa);
+	/* Protected it stays. */
+	assert_null(dbt_ram_view(m->ram, 5 * PAGE_SIZE, true));
+}
+
+static void test_discarded(void **state)
+{
+	struct machine *m = begin(state);
+	uint8_t *hva = m->mem.slots[0].hva, *page5 = dbt_ram_view(m->ram, 5 * PAGE_SIZE, true);
+	uint8_t *region = dbt_ram_region(m->ram, 0, true);
+	struct toucher toucher = {.m = m};
+	pthread_t thread;
+
+	memset(hva, 0x77, MIB(4));
+	dbt_ram_protect(m->ram, 5 * PAGE_SIZE);
+	for (gpa_t gpa = 0; gpa < MIB(4); gpa += PAGE_SIZE)
+		assert_int_equal(dbt_ram_view(m->ram, gpa, false)[1], 0x77);
+	assert_int_equal(madvise(hva, MIB(4), MADV_REMOVE), 0);
+	dbt_ram_discarded(m->ram, 0, MIB(4));
+	for (gpa_t gpa = 0; gpa < MIB(4); gpa += PAGE_SIZE)
+		assert_int_equal(dbt_ram_view(m->ram, gpa, false)[1], 0);
+	check_discarded(m);
+	assert_true(byte_faults(page5, true));
+	assert_true(byte_faults(region + 5 * PAGE_SIZE, true));
+	/* By single pages, under a guest that touches them. (The page that is protected has no view to write.) */
+	dbt_ram_unprotect(m->ram, 5 * PAGE_SIZE);
+	assert_int_equal(pthread_create(&thread, NULL, touch, &toucher), 0);
+	for (unsigned round = 0; round < 3; round++)
+		for (gpa_t gpa = 0; gpa < MIB(4); gpa += PAGE_SIZE) {
+			assert_int_equal(madvise(hva + gpa, PAGE_SIZE, MADV_REMOVE), 0);
+			dbt_ram_discarded(m->ram, gpa, PAGE_SIZE);
+		}
+	atomic_store(&toucher.stop, true);
+	pthread_join(thread, NULL);
+	dbt_ram_protect(m->ram, 5 * PAGE_SIZE);
+	check_discarded(m);
+	/* Outside RAM, and in ROM, there is nothing to do. */
+	dbt_ram_discarded(m->ram, ROM, ROM_SIZE);
+	dbt_ram_discarded(m->ram, GIB(2), PAGE_SIZE);
+}
+
+/* Linux may drop guards below memory that goes: here they are taken out by hand. */
+static void test_guards_restored(void **state)
+{
+	struct machine *m = begin(state);
+	uint8_t *even = dbt_ram_view(m->ram, 2 * PAGE_SIZE, false), *odd = dbt_ram_view(m->ram, 3 * PAGE_SIZE, true);
+
+	assert_int_equal(madvise(even + PAGE_SIZE, PAGE_SIZE, 103 /* MADV_GUARD_REMOVE */), 0);
+	assert_int_equal(madvise(odd + PAGE_SIZE, PAGE_SIZE, 103), 0);
+	assert_false(byte_faults(even + PAGE_SIZE, false));
+	assert_false(byte_faults(odd + PAGE_SIZE, true));
+	dbt_ram_discarded(m->ram, 3 * PAGE_SIZE, 2 * PAGE_SIZE);
+	assert_true(byte_faults(even + PAGE_SIZE, false));
+	assert_true(byte_faults(odd + PAGE_SIZE, true));
+	assert_false(byte_faults(even, false));
+	assert_false(byte_faults(odd, true));
+}
+
 #define WITH_MACHINE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -791,6 +876,8 @@ int main(void)
 		WITH_MACHINE(test_protect_race),
 		WITH_MACHINE(test_protect_neighbours_race),
 		WITH_MACHINE(test_expose_race),
+		WITH_MACHINE(test_discarded),
+		WITH_MACHINE(test_guards_restored),
 		cmocka_unit_test(test_private_memory),
 		cmocka_unit_test(test_no_room),
 		WITH_MACHINE(test_no_guards),

@@ -130,18 +130,24 @@ static void survives(void **state)
 	struct irqchip *chip;
 	struct fw_cfg *fw_cfg;
 	struct acpi_pm *pm;
+	struct irq_line keys;
+	struct i8042 *i8042;
 
 	assert_int_equal(irqchip_create(vm, &chip), 0);
 	assert_int_equal(kvm_clock_create(vm), 0);
 	assert_int_equal(pit_create(vm, irqchip_line(chip, 0)), 0);
 	assert_int_equal(rtc_create(vm, irqchip_line(chip, 8), NULL), 0);
 	assert_int_equal(uart_create(vm, 0x3f8, irqchip_line(chip, 4), &backend, "serial0"), 0);
-	assert_int_equal(i8042_create(vm), 0);
+	keys = irqchip_line(chip, 1);
+	assert_int_equal(i8042_create(vm, &keys, &i8042), 0);
 	assert_int_equal(fw_cfg_create(vm, &fw_cfg), 0);
 	assert_int_equal(acpi_pm_create(vm, ACPI_PM_PORT, irqchip_line(chip, ACPI_PM_GSI), &pm), 0);
 	assert_int_equal(testdev_create(vm, chip), 0);
-	for (unsigned i = 0; i < ROUNDS; i++)
+	for (unsigned i = 0; i < ROUNDS; i++) {
 		act(vm);
+		if (i % 16 == 0)
+			(void)!i8042_type(i8042, &(struct key_stroke){(uint16_t)(random_value() & 0xe0ff), i & 16}, 1);
+	}
 	devices_reset(vm);
 	machine_write(vm, 0, 0xfee000f0, 4, 0x1ff);
 	irqchip_msi(chip, 0xfee00000, 0x41);

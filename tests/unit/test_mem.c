@@ -34,6 +34,10 @@ static void test_slots_are_checked(void **state)
 	assert_int_equal(mem.slots[0].gpa, 0x10000);
 	assert_int_equal(mem.slots[2].gpa, 0x18000);
 	assert_int_equal(mem_size(&mem), sizeof(low) + sizeof(high));
+	assert_int_equal(mem_told_size(&mem), sizeof(low) + sizeof(high));
+	mem.slots[1].apart = mem.slots[2].apart = true;
+	assert_int_equal(mem_size(&mem), sizeof(low) + sizeof(high));
+	assert_int_equal(mem_told_size(&mem), sizeof(low));
 	assert_int_equal(mem_add_slot(&mem, 0x13000, PAGE_SIZE, low, false), -EINVAL);
 	assert_int_equal(mem_add_slot(&mem, 0xf000, 0x20000, low, false), -EINVAL);
 	assert_int_equal(mem_add_slot(&mem, 0x20001, PAGE_SIZE, low, false), -EINVAL);
@@ -164,6 +168,39 @@ static void test_dirty_log(void **state)
 	assert_int_equal(fake_alloc_live(), 0);
 }
 
+static void test_discard(void **state)
+{
+	struct written written = {0};
+	struct mem mem;
+
+	fake_reset();
+	setup_mem(&mem);
+	mem.written = record_written;
+	mem.discarded = record_written;
+	mem.written_ctx = &written;
+	memset(low, 1, sizeof(low));
+	memset(high, 2, sizeof(high));
+	/* Over the border of two slots: both halves, once each to the engine as taken away and as written. */
+	assert_int_equal(mem_discard(&mem, 0x13000, 2 * PAGE_SIZE), 0);
+	assert_int_equal(fake_discarded(), 2 * PAGE_SIZE);
+	assert_int_equal(written.calls, 2);
+	assert_int_equal(low[3 * PAGE_SIZE - 1], 1);
+	assert_int_equal(low[3 * PAGE_SIZE], 0);
+	assert_int_equal(high[PAGE_SIZE - 1], 0);
+	assert_int_equal(high[PAGE_SIZE], 2);
+	/* Nothing else is taken: parts of pages, ROM, what isn't there, what is a file's. */
+	assert_int_equal(mem_discard(&mem, 0x10800, PAGE_SIZE), -EINVAL);
+	assert_int_equal(mem_discard(&mem, 0x10000, 100), -EINVAL);
+	assert_int_equal(mem_discard(&mem, 0x17000, 2 * PAGE_SIZE), -EFAULT);
+	assert_int_equal(mem_discard(&mem, 0xf000, 2 * PAGE_SIZE), -EFAULT);
+	assert_int_equal(mem_discard(&mem, UINT64_MAX & PAGE_MASK, 2 * PAGE_SIZE), -EFAULT);
+	mem.slots[1].lasting = true;
+	assert_int_equal(mem_discard(&mem, 0x13000, 2 * PAGE_SIZE), -EFAULT);
+	assert_int_equal(low[0], 1);
+	assert_int_equal(fake_discarded(), 2 * PAGE_SIZE);
+	mem_destroy(&mem);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +209,7 @@ int main(void)
 		cmocka_unit_test(test_accessors),
 		cmocka_unit_test(test_writes_reach_translated_code),
 		cmocka_unit_test(test_dirty_log),
+		cmocka_unit_test(test_discard),
 	};
 
 	return cmocka_run_group_tests_name("mem", tests, NULL, NULL);

@@ -130,15 +130,16 @@ static int teardown(void **state)
 static void test_memory_map(void **state)
 {
 	struct fixture *f = *state;
+	const struct board_inputs none = {0};
 	struct board_ram ram[4];
 
 	f->config.memory = GIB(3);
-	assert_int_equal(board_microvm.memory_map(&f->config, NULL, ram, 4), 1);
+	assert_int_equal(board_microvm.memory_map(&f->config, &none, ram, 4), 1);
 	assert_true(ram[0].gpa == 0 && ram[0].size == GIB(3));
 	f->config.memory = GIB(3) + MIB(5);
-	assert_int_equal(board_microvm.memory_map(&f->config, NULL, ram, 4), 2);
+	assert_int_equal(board_microvm.memory_map(&f->config, &none, ram, 4), 2);
 	assert_true(ram[0].size == GIB(3) && ram[1].gpa == GIB(4) && ram[1].size == MIB(5));
-	assert_int_equal(board_microvm.memory_map(&f->config, NULL, ram, 1), 1);
+	assert_int_equal(board_microvm.memory_map(&f->config, &none, ram, 1), 1);
 }
 
 static void check_refused(struct fixture *f, const char *text)

@@ -153,7 +153,7 @@ static void fw_cfg_by_dma(void **state)
 /* ---- 8042 ---- */
 static void i8042_probing(void **state)
 {
-	assert_int_equal(i8042_create(vm), 0);
+	assert_int_equal(i8042_create(vm, NULL, NULL), 0);
 	assert_int_equal(in(0x64, 1) & 1, 0);
 	out(0x64, 1, 0xaa);
 	assert_int_equal(in(0x64, 1) & 1, 1);
@@ -174,9 +174,114 @@ static void i8042_probing(void **state)
 	assert_int_equal(vm->stop_reason, VM_STOP_NONE);
 }
 
+static struct i8042 *with_keyboard(struct irq_probe *probe)
+{
+	const struct irq_line line = irq_probe_line(probe);
+	struct i8042 *i8042;
+
+	assert_int_equal(i8042_create(vm, &line, &i8042), 0);
+	return i8042;
+}
+
+static void config(uint8_t value)
+{
+	out(0x64, 1, 0x60);
+	out(0x60, 1, value);
+}
+
+static void expect_bytes(const char *bytes, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		assert_int_equal(in(0x64, 1) & 0x61, 1);
+		assert_int_equal(in(0x60, 1), (uint8_t)bytes[i]);
+	}
+	assert_int_equal(in(0x64, 1) & 1, 0);
+}
+
+static const struct key_stroke a_and_up[] = {{0x1e, true}, {0x1e, false}, {0xe048, true}, {0xe048, false}};
+
+static void keyboard_commands(void **state)
+{
+	struct irq_probe probe = {0};
+
+	with_keyboard(&probe);
+	config(0x20);
+	out(0x60, 1, 0xff);
+	expect_bytes("\xfa\xaa", 2);
+	out(0x60, 1, 0xf2);
+	expect_bytes("\xfa\xab\x83", 3);
+	out(0x60, 1, 0xed);
+	out(0x60, 1, 0x04);
+	expect_bytes("\xfa\xfa", 2);
+	out(0x60, 1, 0xf0);
+	out(0x60, 1, 0x00);
+	expect_bytes("\xfa\xfa\x02", 3);
+	out(0x60, 1, 0xf0);
+	out(0x60, 1, 0x03); /* it has none */
+	expect_bytes("\xfa\xfe", 2);
+	out(0x60, 1, 0xee);
+	expect_bytes("\xee", 1);
+	out(0x60, 1, 0xfe);
+	expect_bytes("\xee", 1);
+	out(0x60, 1, 0x00); /* no command */
+	expect_bytes("\xfe", 1);
+	assert_int_equal(probe.rises, 0); /* not asked for */
+}
+
+static void keyboard_keys(void **state)
+{
+	struct irq_probe probe = {0};
+	struct i8042 *i8042 = with_keyboard(&probe);
+
+	config(0x21); /* as they are, with interrupts */
+	assert_true(i8042_type(i8042, a_and_up, 4));
+	assert_int_equal(probe.level, 1);
+	expect_bytes("\x1c\xf0\x1c\xe0\x75\xe0\xf0\x75", 8);
+	assert_int_equal(probe.rises, 8); /* an edge for each */
+	assert_int_equal(probe.level, 0);
+	config(0x61); /* translated */
+	assert_true(i8042_type(i8042, a_and_up, 4));
+	expect_bytes("\x1e\x9e\xe0\x48\xe0\xc8", 6);
+	assert_true(i8042_type(i8042, &(struct key_stroke){0xe11d, true}, 1)); /* Pause */
+	expect_bytes("\xe1\x1d\x45\xe1\x9d\xc5", 6);
+	out(0x64, 1, 0xad); /* kept until it may send */
+	assert_true(i8042_type(i8042, a_and_up, 2));
+	assert_int_equal(in(0x64, 1) & 1, 0);
+	out(0x64, 1, 0xae);
+	expect_bytes("\x1e\x9e", 2);
+	out(0x60, 1, 0xf5); /* does not scan */
+	expect_bytes("\xfa", 1);
+	assert_true(i8042_type(i8042, a_and_up, 2));
+	assert_int_equal(in(0x64, 1) & 1, 0);
+}
+
+static void keyboard_is_full(void **state)
+{
+	struct irq_probe probe = {0};
+	struct i8042 *i8042 = with_keyboard(&probe);
+	unsigned typed = 0, got = 0;
+
+	config(0x60);
+	assert_false(i8042_type(i8042, (struct key_stroke[]){{0x1e, true}, {0x7f00, true}}, 2)); /* all or none */
+	assert_int_equal(in(0x64, 1) & 1, 0);
+	while (typed < 1000 && i8042_type(i8042, a_and_up, 2))
+		typed++;
+	assert_in_range(typed, 20, 999);
+	for (unsigned i = 0; i < 1000; i++)
+		out(0x60, 1, 0xee); /* what has no room is lost */
+	while (got < 1000 && in(0x64, 1) & 1) {
+		if (got < 2 * typed)
+			assert_int_equal(in(0x60, 1), got & 1 ? 0x9e : 0x1e);
+		else
+			in(0x60, 1);
+		got++;
+	}
+	assert_in_range(got, 2 * typed, 300);
+}
+
 static void i8042_resets(void **state)
 {
-	assert_int_equal(i8042_create(vm), 0);
+	assert_int_equal(i8042_create(vm, NULL, NULL), 0);
 	out(0x64, 1, 0xff); /* pulses nothing */
 	out(0x92, 1, 2);
 	assert_int_equal(vm->stop_reason, VM_STOP_NONE);
@@ -186,7 +291,7 @@ static void i8042_resets(void **state)
 
 static void i8042_resets_by_output_port(void **state)
 {
-	assert_int_equal(i8042_create(vm), 0);
+	assert_int_equal(i8042_create(vm, NULL, NULL), 0);
 	out(0x64, 1, 0xd1);
 	out(0x60, 1, 0x03);
 	assert_int_equal(vm->stop_reason, VM_STOP_NONE);
@@ -303,6 +408,9 @@ int main(void)
 		CASE(fw_cfg_files),
 		CASE(fw_cfg_by_dma),
 		CASE(i8042_probing),
+		CASE(keyboard_commands),
+		CASE(keyboard_keys),
+		CASE(keyboard_is_full),
 		CASE(i8042_resets),
 		CASE(i8042_resets_by_output_port),
 		CASE(acpi_powers_off),

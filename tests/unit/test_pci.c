@@ -363,6 +363,28 @@ static void test_power_button(void **state)
 	assert_int_equal(f->vm->stop_reason, VM_STOP_POWEROFF);
 }
 
+static void test_alarm(void **state)
+{
+	struct fixture *f = *state;
+
+	place_pm(f);
+	ioapic_open(f, 9);
+	machine_out(f->vm, ICH9_SMI_PORT, 1, ICH9_ACPI_ENABLE);
+	ich9_pm_rtc(f->pm, true);
+	assert_int_equal(machine_in(f->vm, 0x600, 2), 0x400);
+	assert_int_equal(ioapic_irr(f, 9), 0);
+	machine_out(f->vm, 0x602, 2, 0x400);
+	assert_int_not_equal(ioapic_irr(f, 9), 0);
+	/* Each time the line goes up, not while it is. */
+	machine_out(f->vm, 0x600, 2, 0x400);
+	ich9_pm_rtc(f->pm, true);
+	assert_int_equal(machine_in(f->vm, 0x600, 2), 0);
+	ich9_pm_rtc(f->pm, false);
+	assert_int_equal(machine_in(f->vm, 0x600, 2), 0);
+	ich9_pm_rtc(f->pm, true);
+	assert_int_equal(machine_in(f->vm, 0x600, 2), 0x400);
+}
+
 static void test_pm_timer(void **state)
 {
 	struct fixture *f = *state;
@@ -491,6 +513,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_msix, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_control, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_power_button, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_alarm, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pm_timer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_virtio, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_virtio_window, setup, teardown),

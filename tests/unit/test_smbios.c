@@ -35,6 +35,8 @@ static unsigned walk(const struct smbios *smbios, unsigned by_type[static 256])
 
 	while (at < end) {
 		by_type[at[0]]++;
+		if (at[0] == 0)
+			assert_int_equal(get(at + 18, 2), 0x1000); /* a virtual machine, and nothing else */
 		count++;
 		assert_true(at[1] >= 4 && at[1] <= end - at);
 		at += at[1];
@@ -53,9 +55,11 @@ static void structures(void **state)
 	static struct smbios smbios;
 
 	for (unsigned cpus = 1; cpus <= 64; cpus += 21) {
+		const struct smbios_machine machine = {
+			.cpus = cpus, .memory = GIB(5), .low = GIB(2), .name = "name", .no_firmware = cpus == 1};
 		unsigned by_type[256] = {0}, count;
 
-		assert_int_equal(smbios_build(&smbios, cpus, GIB(5), GIB(2), "name"), 0);
+		assert_int_equal(smbios_build(&smbios, &machine), 0);
 		smbios_link(&smbios, 0xf0020);
 		assert_memory_equal(smbios.anchor, "_SM_", 4);
 		assert_memory_equal(smbios.anchor + 16, "_DMI_", 5);
@@ -67,6 +71,7 @@ static void structures(void **state)
 		count = walk(&smbios, by_type);
 		assert_int_equal(get(smbios.anchor + 28, 2), count);
 		assert_int_equal(by_type[4], cpus);
+		assert_int_equal(by_type[0], machine.no_firmware);
 		assert_int_equal(by_type[1], 1);
 		assert_int_equal(by_type[17], 1);
 		assert_int_equal(by_type[19], 2); /* below 4 GiB and above */
@@ -81,7 +86,7 @@ static void a_long_name_is_refused(void **state)
 
 	memset(name, 'x', sizeof(name) - 1);
 	name[sizeof(name) - 1] = 0;
-	assert_int_not_equal(smbios_build(&smbios, 1, GIB(1), GIB(1), name), 0);
+	assert_int_not_equal(smbios_build(&smbios, &(struct smbios_machine){.cpus = 1, .memory = GIB(1), .low = GIB(1), .name = name}), 0);
 }
 
 int main(void)

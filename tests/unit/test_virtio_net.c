@@ -116,7 +116,7 @@ static void many_frames_take_turns(void **state)
 		driver_add(&f.driver, 1, 1, (const struct driver_buf[]){{data, 100, false}});
 	driver_kick(&f.driver, 1);
 	assert_int_equal(f.wire.sent, 256);
-	assert_int_equal(((uint16_t *)driver_ptr(&f.driver, f.driver.queues[1].used))[1], 256);
+	assert_int_equal(driver_used_count(&f.driver, 1), 256);
 	driver_stop(&f.driver);
 }
 

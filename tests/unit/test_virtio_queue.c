@@ -332,6 +332,9 @@ static void hostile_indirect_tables_need_a_reset(void **state)
 		chain_of(&driver, 1, &(struct driver_desc){at, 32, 4, 0});
 		expect_broken(&driver);
 	}
+	/* The table is the ring itself, and its first entry is the one that leads there. */
+	chain_of(&driver, 1, &(struct driver_desc){driver.queues[0].desc, 32, 4, 0});
+	expect_broken(&driver);
 	driver_stop(&driver);
 
 	/* Not negotiated: the flag is an error. */

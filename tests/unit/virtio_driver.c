@@ -4,6 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef DRIVER_PACKED
+const bool driver_packed = true;
+#else
+const bool driver_packed = false;
+#endif
+
+#define PACKED_AVAIL (1u << 7)
+#define PACKED_USED  (1u << 15)
+
 static void line_set(void *ctx, unsigned pin, int level)
 {
 	struct driver *driver = ctx;
@@ -22,6 +31,7 @@ void driver_machine(struct driver *driver)
 	driver->ram = aligned_alloc(4096, DRIVER_RAM + 4096);
 	memset(driver->ram, 0, DRIVER_RAM + 4096);
 	driver->brk = 4096;
+	driver->packed = driver_packed;
 	err = mem_add_slot(&driver->vm.mem, 0, DRIVER_RAM, driver->ram, false);
 	if (err == 0)
 		err = mem_add_slot(&driver->vm.mem, 0xf0000000, 4096, driver->ram + DRIVER_RAM, true);
@@ -77,6 +87,7 @@ static void init_queue(struct driver *driver, unsigned index, uint16_t size)
 	driver_set_reg(driver, 0x030, index);
 	max = (uint16_t)driver_reg(driver, 0x034);
 	memset(queue, 0, sizeof(*queue));
+	queue->avail_wrap = queue->used_wrap = true;
 	queue->size = size && size < max ? size : max;
 	queue->desc = driver_alloc(driver, 16u * queue->size);
 	queue->avail = driver_alloc(driver, 6u + 2u * queue->size);
@@ -99,7 +110,7 @@ void driver_init_device(struct driver *driver, uint64_t features, uint16_t size)
 	offered = driver_reg(driver, 0x010);
 	driver_set_reg(driver, 0x014, 1);
 	offered |= (uint64_t)driver_reg(driver, 0x010) << 32;
-	driver->features = offered & (features | VIRTIO_F_VERSION_1);
+	driver->features = offered & (features | VIRTIO_F_VERSION_1 | (driver->packed ? VIRTIO_F_RING_PACKED : 0));
 	driver_set_reg(driver, 0x024, 0);
 	driver_set_reg(driver, 0x020, (uint32_t)driver->features);
 	driver_set_reg(driver, 0x024, 1);
@@ -148,7 +159,7 @@ void driver_add_head(struct driver *driver, unsigned index, uint16_t head)
 	avail[1] = ++queue->avail_idx;
 }
 
-uint16_t driver_add(struct driver *driver, unsigned index, unsigned count, const struct driver_buf *bufs)
+static uint16_t split_add(struct driver *driver, unsigned index, unsigned count, const struct driver_buf *bufs)
 {
 	struct driver_queue *queue = &driver->queues[index];
 	uint16_t head = queue->next_desc;
@@ -173,13 +184,7 @@ uint16_t driver_add(struct driver *driver, unsigned index, unsigned count, const
 	return head;
 }
 
-void driver_kick(struct driver *driver, unsigned queue)
-{
-	driver_set_reg(driver, 0x050, queue);
-	fake_run_work();
-}
-
-bool driver_must_kick(struct driver *driver, unsigned index, uint16_t added)
+static bool split_must_kick(struct driver *driver, unsigned index, uint16_t added)
 {
 	struct driver_queue *queue = &driver->queues[index];
 	const uint16_t *used = driver_ptr(driver, queue->used);
@@ -190,7 +195,7 @@ bool driver_must_kick(struct driver *driver, unsigned index, uint16_t added)
 	return !(used[0] & 1);
 }
 
-bool driver_used(struct driver *driver, unsigned index, uint32_t *head, uint32_t *len)
+static bool split_used(struct driver *driver, unsigned index, uint32_t *head, uint32_t *len)
 {
 	struct driver_queue *queue = &driver->queues[index];
 	const uint16_t *used = driver_ptr(driver, queue->used);
@@ -207,12 +212,169 @@ bool driver_used(struct driver *driver, unsigned index, uint32_t *head, uint32_t
 	return true;
 }
 
+
+/* ---- packed rings ---- */
+
+static bool is_packed(const struct driver *driver)
+{
+	return (driver->features & VIRTIO_F_RING_PACKED) != 0;
+}
+
+struct driver_packed_desc *driver_packed_desc(struct driver *driver, unsigned queue, unsigned index)
+{
+	return (struct driver_packed_desc *)driver_ptr(driver, driver->queues[queue].desc) + index;
+}
+
+static void forward(const struct driver_queue *queue, uint16_t *place, bool *wrap, unsigned count)
+{
+	*place = (uint16_t)(*place + count);
+	if (*place < queue->size)
+		return;
+	*place = (uint16_t)(*place - queue->size);
+	*wrap = !*wrap;
+}
+
+static uint16_t take_id(struct driver_queue *queue, unsigned slots)
+{
+	for (uint16_t id = 0; id < queue->size; id++)
+		if (!queue->slots[id]) {
+			queue->slots[id] = (uint8_t)slots;
+			return id;
+		}
+	abort();
+}
+
+static uint16_t packed_add(struct driver *driver, unsigned index, unsigned count, const struct driver_buf *bufs)
+{
+	struct driver_queue *queue = &driver->queues[index];
+	unsigned slots = driver->indirect ? 1 : count;
+	gpa_t table = driver->indirect ? driver_alloc(driver, 16 * count) : 0;
+	uint16_t id = take_id(queue, slots), first = queue->next_desc, first_flags = 0;
+
+	for (unsigned i = 0; driver->indirect && i < count; i++)
+		((struct driver_packed_desc *)driver_ptr(driver, table))[i] = (struct driver_packed_desc){
+			.addr = bufs[i].gpa, .len = bufs[i].len, .id = 0xdead, .flags = bufs[i].write ? 2 : 0};
+	for (unsigned i = 0; i < slots; i++) {
+		struct driver_packed_desc *desc = driver_packed_desc(driver, index, queue->next_desc);
+		uint16_t flags = (uint16_t)(queue->avail_wrap ? PACKED_AVAIL : PACKED_USED);
+
+		desc->addr = driver->indirect ? table : bufs[i].gpa;
+		desc->len = driver->indirect ? 16 * count : bufs[i].len;
+		desc->id = i + 1 < slots ? 0xdead : id; /* that of the last one counts */
+		flags |= (uint16_t)(driver->indirect ? 4 : (i + 1 < count ? 1 : 0) | (bufs[i].write ? 2 : 0));
+		if (i == 0)
+			first_flags = flags;
+		else
+			desc->flags = flags;
+		forward(queue, &queue->next_desc, &queue->avail_wrap, 1);
+	}
+	driver_packed_desc(driver, index, first)->flags = first_flags;
+	queue->avail_idx++;
+	return id;
+}
+
+/* virtio 1.2 §2.8.22: as a driver that added `added` chains of one descriptor each. */
+static bool packed_must_kick(struct driver *driver, unsigned index, uint16_t added)
+{
+	struct driver_queue *queue = &driver->queues[index];
+	const uint16_t *device = driver_ptr(driver, queue->used);
+	int event = device[0] & 0x7fff, now = queue->next_desc;
+
+	if (device[1] != 2)
+		return device[1] == 0;
+	if ((device[0] >> 15 != 0) != queue->avail_wrap)
+		event -= queue->size;
+	return (uint16_t)(now - event - 1) < added;
+}
+
+/* Is there a used entry at a place? */
+static bool packed_is_used(struct driver *driver, unsigned index, uint16_t place, bool wrap)
+{
+	uint16_t flags = driver_packed_desc(driver, index, place)->flags;
+
+	return ((flags & PACKED_AVAIL) != 0) == wrap && ((flags & PACKED_USED) != 0) == wrap;
+}
+
+static bool packed_used(struct driver *driver, unsigned index, uint32_t *head, uint32_t *len)
+{
+	struct driver_queue *queue = &driver->queues[index];
+	const struct driver_packed_desc *desc = driver_packed_desc(driver, index, queue->used_seen);
+
+	if (!packed_is_used(driver, index, queue->used_seen, queue->used_wrap))
+		return false;
+	if (desc->id >= queue->size || !queue->slots[desc->id] || ((desc->flags & 2) != 0) != (desc->len > 0))
+		abort();
+	if (head)
+		*head = desc->id;
+	if (len)
+		*len = desc->len;
+	forward(queue, &queue->used_seen, &queue->used_wrap, queue->slots[desc->id]);
+	queue->slots[desc->id] = 0;
+	driver_set_used_event(driver, index, (uint16_t)(queue->used_seen | (queue->used_wrap ? 0x8000 : 0)));
+	return true;
+}
+
+static unsigned packed_used_count(struct driver *driver, unsigned index)
+{
+	struct driver_queue *queue = &driver->queues[index];
+	uint16_t place = queue->used_seen;
+	bool wrap = queue->used_wrap;
+	unsigned count = 0;
+
+	for (; packed_is_used(driver, index, place, wrap); count++)
+		forward(queue, &place, &wrap, queue->slots[driver_packed_desc(driver, index, place)->id]);
+	return count;
+}
+
+/* ---- either ---- */
+
+uint16_t driver_add(struct driver *driver, unsigned index, unsigned count, const struct driver_buf *bufs)
+{
+	return (is_packed(driver) ? packed_add : split_add)(driver, index, count, bufs);
+}
+
+void driver_kick(struct driver *driver, unsigned queue)
+{
+	driver_set_reg(driver, 0x050, queue);
+	fake_run_work();
+}
+
+bool driver_must_kick(struct driver *driver, unsigned index, uint16_t added)
+{
+	return (is_packed(driver) ? packed_must_kick : split_must_kick)(driver, index, added);
+}
+
+bool driver_used(struct driver *driver, unsigned index, uint32_t *head, uint32_t *len)
+{
+	return (is_packed(driver) ? packed_used : split_used)(driver, index, head, len);
+}
+
+unsigned driver_used_count(struct driver *driver, unsigned index)
+{
+	struct driver_queue *queue = &driver->queues[index];
+	const uint16_t *used = driver_ptr(driver, queue->used);
+
+	return is_packed(driver) ? packed_used_count(driver, index) : (uint16_t)(used[1] - queue->used_seen);
+}
+
 void driver_set_used_event(struct driver *driver, unsigned index, uint16_t event)
 {
 	struct driver_queue *queue = &driver->queues[index];
 	uint16_t *avail = driver_ptr(driver, queue->avail);
 
-	avail[2 + queue->size] = event;
+	if (!is_packed(driver)) {
+		avail[2 + queue->size] = event;
+	} else if (driver->features & VIRTIO_F_EVENT_IDX) {
+		avail[0] = event;
+		avail[1] = 2;
+	}
+}
+
+void driver_want_interrupts(struct driver *driver, unsigned index, bool want)
+{
+	uint16_t *avail = driver_ptr(driver, driver->queues[index].avail);
+
+	avail[is_packed(driver) ? 1 : 0] = want ? 0 : 1;
 }
 
 uint32_t driver_take_interrupt(struct driver *driver)

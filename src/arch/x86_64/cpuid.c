@@ -43,7 +43,8 @@ enum reg { EAX, EBX, ECX, EDX };
 #define LEAF7_ECX_OSPKE    BIT(4)
 #define LEAF81_EDX_SYSCALL BIT(11)
 
-#define PHYSICAL_BITS 46u
+/* Twice what the largest guest needs; firmware makes tables for all that there may be, in memory that small guests don't have. */
+#define PHYSICAL_BITS 40u
 #define VIRTUAL_BITS  48u
 
 /* CPUID 0xd: the state components */

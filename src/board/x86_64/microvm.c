@@ -11,7 +11,7 @@
  *     0x00000000fec00000  I/O APIC
  *     0x00000000fee00000  local APICs
  *     0x00000000ff000000  test device's memory (--test-devices)
- *     0x0000000100000000  the rest of RAM
+ *     0x0000000100000000  the rest of RAM; behind it, each at a whole GiB, files (--pmem) and memory to be plugged
  *
  *     I/O ports                                  GSI
  *     0x020 0x0a0 0x4d0  PIC                     0      PIT
@@ -63,8 +63,8 @@ struct microvm {
 	struct x86_cpuid_table cpuid;
 };
 
-static unsigned microvm_memory_map(const struct vm_config *config, const struct board_inputs *inputs,
-				   struct board_ram *ram, unsigned max)
+/* RAM that the guest is told of. */
+static unsigned ram_map(const struct vm_config *config, struct board_ram *ram, unsigned max)
 {
 	const uint64_t low = config->memory < MICROVM_LOW_RAM_END ? config->memory : MICROVM_LOW_RAM_END;
 	unsigned count = 0;
@@ -76,11 +76,28 @@ static unsigned microvm_memory_map(const struct vm_config *config, const struct 
 	return count;
 }
 
+static void place_regions(const struct vm_config *config, const struct board_inputs *inputs, struct parts_regions *regions)
+{
+	gpa_t end = MICROVM_HIGH_RAM;
+
+	if (config->memory > MICROVM_LOW_RAM_END)
+		end += config->memory - MICROVM_LOW_RAM_END;
+	parts_place_regions(config, inputs, end, regions);
+}
+
+static unsigned microvm_memory_map(const struct vm_config *config, const struct board_inputs *inputs, struct board_ram *ram, unsigned max)
+{
+	struct parts_regions regions;
+
+	place_regions(config, inputs, &regions);
+	return parts_add_regions(&regions, ram, ram_map(config, ram, max), max);
+}
+
 static void plan_input(const struct vm_config *config, const struct board_inputs *inputs,
 		       struct loader_input *input)
 {
 	struct board_ram ram[2];
-	unsigned count = microvm_memory_map(config, inputs, ram, ARRAY_SIZE(ram));
+	unsigned count = ram_map(config, ram, ARRAY_SIZE(ram));
 	struct loader_range *range = input->map;
 
 	*input = (struct loader_input){
@@ -100,12 +117,20 @@ static void plan_input(const struct vm_config *config, const struct board_inputs
 static int microvm_check(const struct vm_config *config, const struct board_inputs *inputs, char *why,
 			 size_t why_size)
 {
+	struct parts_regions regions;
 	struct loader_input input;
 	struct loader_plan plan;
+	int r;
 
 	if (config->memory < MIN_MEMORY || config->memory > MAX_MEMORY || config->memory % PAGE_SIZE) {
 		fmt_print(why, why_size, "the microvm board takes 2 MiB to 512 GiB of memory in whole pages; change --memory");
 		return -EINVAL;
+	}
+	for (unsigned i = 0; i < config->disk_count; i++) {
+		if (config->disks[i].interface == DISK_AHCI || config->disks[i].interface == DISK_CDROM) {
+			fmt_print(why, why_size, "the microvm board has no SATA controller for disk %s; choose --board pc", config->disks[i].path);
+			return -EINVAL;
+		}
 	}
 	if (!config->cpus || config->cpus > VM_MAX_VCPUS) {
 		fmt_print(why, why_size, "the microvm board takes 1 to %u processors; change --cpus", VM_MAX_VCPUS);
@@ -115,6 +140,10 @@ static int microvm_check(const struct vm_config *config, const struct board_inpu
 		fmt_print(why, why_size, "the microvm board starts a kernel without firmware; give --kernel, or --board pc with --firmware");
 		return -EINVAL;
 	}
+	place_regions(config, inputs, &regions);
+	r = parts_check_regions(&regions, why, why_size);
+	if (r)
+		return r;
 	plan_input(config, inputs, &input);
 	return loader_plan(&input, &plan, why, why_size);
 }
@@ -165,7 +194,7 @@ static int create_legacy(struct vm *vm, const struct board_inputs *inputs, struc
 	if (r)
 		return r;
 	rtc_set_cmos(rtc, 0x5f, (uint8_t)(vm->vcpu_count - 1));
-	r = i8042_create(vm);
+	r = i8042_create(vm, NULL, NULL);
 	if (!r)
 		r = uart_create(vm, MICROVM_SERIAL_PORT, irqchip_line(chip, MICROVM_SERIAL_IRQ), inputs->serial,
 				"serial0");
@@ -179,6 +208,7 @@ static int create_legacy(struct vm *vm, const struct board_inputs *inputs, struc
 static int microvm_create(struct vm *vm, const struct board_inputs *inputs, char *why, size_t why_size)
 {
 	struct microvm *board = platform_alloc(sizeof(*board));
+	struct parts_regions regions;
 	struct irqchip *chip;
 	int r;
 
@@ -187,7 +217,10 @@ static int microvm_create(struct vm *vm, const struct board_inputs *inputs, char
 		return -ENOMEM;
 	}
 	vm->board_data = board;
-	r = parts_create_processors(vm, &board->cpuid, why, why_size);
+	place_regions(vm->config, inputs, &regions);
+	r = parts_check_regions(&regions, why, why_size);
+	if (!r)
+		r = parts_create_processors(vm, &board->cpuid, why, why_size);
 	if (r)
 		return r;
 
@@ -198,6 +231,8 @@ static int microvm_create(struct vm *vm, const struct board_inputs *inputs, char
 		r = create_legacy(vm, inputs, chip);
 	if (!r)
 		r = parts_create_virtio(vm, inputs, add_virtio, chip);
+	if (!r)
+		r = parts_create_regions(vm, inputs, &regions, add_virtio, chip);
 	if (!r)
 		r = create_test_devices(vm, chip);
 	if (r)

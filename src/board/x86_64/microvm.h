@@ -19,8 +19,9 @@
 #define MICROVM_SERIAL_PORT 0x3f8u
 #define MICROVM_SERIAL_IRQ  4u
 
-/* At most this many virtio devices: disks, nets, console, rng. */
-#define MICROVM_MAX_VIRTIO (CONFIG_MAX_DISKS + CONFIG_MAX_NETS + 2)
+/* At most this many virtio devices: disks, nets, file systems, shares, files as memory; console, vsock, rng, balloon, keyboard, tablet,
+ * pluggable memory. */
+#define MICROVM_MAX_VIRTIO (CONFIG_MAX_DISKS + CONFIG_MAX_NETS + CONFIG_MAX_FS + CONFIG_MAX_SHARES + CONFIG_MAX_PMEMS + 7)
 
 /* The GSI of virtio device `index`; beyond the fourteenth they are shared (edges may be). */
 unsigned microvm_virtio_gsi(unsigned index);

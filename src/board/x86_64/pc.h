@@ -26,9 +26,11 @@
 #define PC_SERIAL0_PORT  0x3f8u
 #define PC_SERIAL0_IRQ   4u
 #define PC_SERIAL1_PORT  0x2f8u
+#define PC_KEYBOARD_IRQ  1u
 #define PC_SERIAL1_IRQ   3u
 #define PC_FIRMWARE_MAX  MIB(16)
 
+#define PC_VGA_SLOT      1u
 /* Slots of the root bus that virtio devices get, from the first on. */
 #define PC_VIRTIO_SLOT   2u
 #define PC_VIRTIO_LAST_SLOT 27u

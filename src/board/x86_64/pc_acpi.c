@@ -4,6 +4,7 @@
  */
 #include "board/x86_64/acpi_parts.h"
 #include "board/x86_64/pc.h"
+#include "board/x86_64/pc_acpi_irq.h"
 #include "board/x86_64/pc_tables.h"
 #include "dev/irq/irqchip.h"
 #include "dev/misc/fw_cfg.h"
@@ -23,24 +24,6 @@
 struct describe {
 	const struct pc_tables *tables;
 };
-
-/* _PRT (ACPI 6.4 §6.2.13): each pin of each slot, by the IOAPIC's inputs. */
-static void describe_routing(struct aml *aml)
-{
-	aml_name(aml, "_PRT");
-	aml_package_begin(aml, 32 * 4);
-	for (unsigned slot = 0; slot < 32; slot++) {
-		for (unsigned pin = 0; pin < 4; pin++) {
-			aml_package_begin(aml, 4);
-			aml_integer(aml, slot << 16 | 0xffff);
-			aml_integer(aml, pin);
-			aml_integer(aml, 0);
-			aml_integer(aml, LPC_PIRQ_GSI + pci_root_pirq(slot, pin + 1));
-			aml_end(aml);
-		}
-	}
-	aml_end(aml);
-}
 
 static void describe_windows(struct aml *aml, const struct pc_tables *tables)
 {
@@ -85,6 +68,19 @@ static void describe_fw_cfg(struct aml *aml)
 	aml_end(aml);
 }
 
+/* SeaBIOS initializes a keyboard only where one is described; without a mouse's device Linux does not look for one. */
+static void describe_keyboard(struct aml *aml)
+{
+	aml_device_begin(aml, "KBD");
+	aml_name_eisaid(aml, "_HID", "PNP0303");
+	aml_resources_begin(aml, "_CRS");
+	aml_resource_io(aml, 0x60, 1);
+	aml_resource_io(aml, 0x64, 1);
+	aml_resource_irq(aml, PC_KEYBOARD_IRQ);
+	aml_resources_end(aml);
+	aml_end(aml);
+}
+
 static void describe_isa(struct aml *aml)
 {
 	aml_device_begin(aml, "ISA");
@@ -92,6 +88,18 @@ static void describe_isa(struct aml *aml)
 	acpi_describe_serial(aml, "COM1", 1, PC_SERIAL0_PORT, PC_SERIAL0_IRQ);
 	acpi_describe_serial(aml, "COM2", 2, PC_SERIAL1_PORT, PC_SERIAL1_IRQ);
 	acpi_describe_rtc(aml);
+	describe_keyboard(aml);
+	pc_acpi_links(aml);
+	aml_end(aml);
+}
+
+static void describe_hpet(struct aml *aml)
+{
+	aml_device_begin(aml, "HPET");
+	aml_name_eisaid(aml, "_HID", "PNP0103");
+	aml_resources_begin(aml, "_CRS");
+	aml_resource_memory(aml, HPET_BASE, HPET_SIZE);
+	aml_resources_end(aml);
 	aml_end(aml);
 }
 
@@ -119,11 +127,12 @@ static void describe(void *ctx, struct aml *aml)
 	aml_name_integer(aml, "_SEG", 0);
 	aml_name_integer(aml, "_BBN", 0);
 	describe_windows(aml, tables);
-	describe_routing(aml);
+	pc_acpi_routing(aml);
 	describe_osc(aml);
 	describe_isa(aml);
 	aml_end(aml);
 	describe_motherboard(aml, tables);
+	describe_hpet(aml);
 	describe_fw_cfg(aml);
 	acpi_describe_pvpanic(aml);
 	aml_end(aml);

@@ -194,11 +194,25 @@ static int add_acpi(struct pc_firmware *firmware)
 static int add_smbios(struct vm *vm, struct fw_cfg *fw_cfg)
 {
 	struct smbios smbios;
-	int r = smbios_build(&smbios, vm->vcpu_count, vm->config->memory, pc_low_ram(vm->config), vm->config->name);
+	int r = smbios_build(&smbios, &(struct smbios_machine){.cpus = vm->vcpu_count,
+							      .memory = vm->config->memory,
+							      .low = pc_low_ram(vm->config),
+							      .name = vm->config->name});
 
 	if (!r)
 		r = fw_cfg_add_file(fw_cfg, "etc/smbios/smbios-tables", smbios.tables, smbios.len);
 	return r ? r : fw_cfg_add_file(fw_cfg, "etc/smbios/smbios-anchor", smbios.anchor, sizeof(smbios.anchor));
+}
+
+/* A CD that comes first is started first, whatever the disks hold; otherwise firmware has its own order. The name is Open Firmware's
+ * for the drive at the AHCI controller's first port; UEFI firmware wants the text to end with 0. */
+static int add_boot_order(struct vm *vm, struct fw_cfg *fw_cfg)
+{
+	static const char first_drive[] = "/pci@i0cf8/pci8086,2922@1f,2/drive@0/disk@0\n";
+
+	if (!vm->config->disk_count || vm->config->disks[0].interface != DISK_CDROM)
+		return 0;
+	return fw_cfg_add_file(fw_cfg, "bootorder", first_drive, sizeof(first_drive));
 }
 
 static int add_all(struct vm *vm, struct pc_firmware *firmware)
@@ -209,9 +223,13 @@ static int add_all(struct vm *vm, struct pc_firmware *firmware)
 
 	if (!r)
 		r = add_memory_map(vm, fw_cfg);
+	if (!r)
+		r = fw_cfg_add_file(fw_cfg, "etc/reserved-memory-end", &firmware->tables.regions_end, sizeof(firmware->tables.regions_end));
 	/* Firmware mirrors its text screen on this port. */
 	if (!r)
 		r = fw_cfg_add_file(fw_cfg, "etc/sercon-port", &serial, sizeof(serial));
+	if (!r)
+		r = add_boot_order(vm, fw_cfg);
 	if (!r)
 		r = add_smbios(vm, fw_cfg);
 	return r ? r : add_acpi(firmware);

@@ -19,6 +19,7 @@ struct pc_tables {
 	gpa_t ecam;                  /* where configuration space is; below PC_PCI_HOLE_END - PC_ECAM_SIZE */
 	gpa_t high_first, high_last; /* PCI's memory above 4 GiB */
 	uint32_t hpet_id;
+	gpa_t regions_end;           /* of RAM and what else is memory behind it: firmware puts nothing below */
 };
 
 /* As acpi_build(), at PC_ACPI, and acpi_build_relative(). */

@@ -7,7 +7,7 @@
 #include "base/fmt.h"
 #include "base/string.h"
 
-enum structure { SYSTEM = 1, CHASSIS = 3, PROCESSOR = 4, MEMORY_ARRAY = 16, MEMORY_DEVICE = 17, MEMORY_MAPPED = 19, BOOT = 32, END = 127 };
+enum structure { BIOS = 0, SYSTEM = 1, CHASSIS = 3, PROCESSOR = 4, MEMORY_ARRAY = 16, MEMORY_DEVICE = 17, MEMORY_MAPPED = 19, BOOT = 32, END = 127 };
 
 #define HANDLE(type, index) ((uint16_t)((type) << 8 | (index)))
 #define NO_HANDLE  0xfffe /* none is provided */
@@ -72,6 +72,22 @@ static void end(struct builder *b)
 	b->structures++;
 	if (b->smbios->len - before > b->longest)
 		b->longest = b->smbios->len - before;
+}
+
+/* What stands in for firmware where a kernel is started directly. */
+static void add_bios(struct builder *b)
+{
+	begin(b, BIOS, 24, 0);
+	set_string(b, 4, "ruse");
+	set_string(b, 5, "1");
+	set(b, 6, 0xe000, 2); /* the segment at which it would begin */
+	set_string(b, 8, "01/01/2026");
+	set(b, 10, 1ull << 3, 8);   /* it tells nothing of what it can do, */
+	set(b, 19, 1 << 4, 1);      /* but that this is a virtual machine */
+	set(b, 20, 1, 1);           /* its release; */
+	set(b, 22, 0xff, 1);        /* there is no embedded controller */
+	set(b, 23, 0xff, 1);
+	end(b);
 }
 
 static void add_system(struct builder *b, const char *name)
@@ -201,15 +217,17 @@ void smbios_link(struct smbios *smbios, gpa_t gpa)
 	checksum(smbios->anchor, SMBIOS_ANCHOR_SIZE, 4);
 }
 
-int smbios_build(struct smbios *smbios, unsigned cpus, uint64_t memory, uint64_t low, const char *name)
+int smbios_build(struct smbios *smbios, const struct smbios_machine *machine)
 {
 	struct builder b = {.smbios = smbios};
 
 	memset(smbios, 0, sizeof(*smbios));
-	add_system(&b, name);
-	for (unsigned i = 0; i < cpus; i++)
+	if (machine->no_firmware)
+		add_bios(&b);
+	add_system(&b, machine->name);
+	for (unsigned i = 0; i < machine->cpus; i++)
 		add_processor(&b, i);
-	add_memory(&b, memory, low);
+	add_memory(&b, machine->memory, machine->low);
 	begin(&b, BOOT, 11, 0);
 	end(&b);
 	begin(&b, END, 4, 0);

@@ -2,7 +2,7 @@
  *
  * Example:
  *     struct smbios smbios;
- *     r = smbios_build(&smbios, 4, GIB(3), GIB(2), "web");
+ *     r = smbios_build(&smbios, &(struct smbios_machine){.cpus = 4, .memory = GIB(3), .low = GIB(2), .name = "web"});
  *     smbios_link(&smbios, 0xf0000 + 32);    // the tables will be there; firmware does this itself
  */
 #ifndef BOARD_X86_64_SMBIOS_H
@@ -19,8 +19,15 @@ struct smbios {
 	uint32_t len; /* of the tables, bytes */
 };
 
-/* memory: bytes, of which `low` begin at 0, the rest at 4 GiB. name: the machine's, or NULL. -ENOSPC. */
-int smbios_build(struct smbios *smbios, unsigned cpus, uint64_t memory, uint64_t low, const char *name) must_check;
+struct smbios_machine {
+	unsigned cpus;
+	uint64_t memory, low; /* bytes, of which `low` begin at 0, the rest at 4 GiB */
+	const char *name;     /* or NULL */
+	bool no_firmware;     /* a kernel is started directly: no firmware adds a structure about itself */
+};
+
+/* 0 or -ENOSPC. */
+int smbios_build(struct smbios *smbios, const struct smbios_machine *machine) must_check;
 /* Completes the anchor for tables at gpa, below 4 GiB. */
 void smbios_link(struct smbios *smbios, gpa_t gpa);
 

@@ -1,5 +1,7 @@
 /* fw_cfg; see fw_cfg.h, and QEMU's docs/specs/fw_cfg.
  *
+ * In memory the selector is big-endian, and data may be read up to eight bytes at a time.
+ *
  * Example: a guest writes 0x0005 (FW_CFG_NB_CPUS) to port 0x510 and reads two bytes from port 0x511.
  */
 #include "dev/misc/fw_cfg.h"
@@ -10,7 +12,9 @@
 #define PORT_SELECTOR FW_CFG_PORT
 #define PORT_DMA      0x514
 
-enum region { REGION_DATA, REGION_DMA };
+enum region { REGION_DATA, REGION_DMA, REGION_MMIO_DATA, REGION_MMIO_SELECTOR };
+#define MMIO_SELECTOR 8u
+#define MMIO_DMA      16u
 
 #define MAX_ITEMS 64
 #define MAX_FILES 40
@@ -148,12 +152,26 @@ static void dma(struct fw_cfg *fw_cfg, gpa_t gpa)
 		log_guest("fw_cfg", "DMA structure at 0x%llx is read-only", (unsigned long long)gpa);
 }
 
+/* The bytes that come next, in the order in which the guest stores what it has read. */
+static uint64_t read_string(struct fw_cfg *fw_cfg, unsigned size)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		value |= (uint64_t)read_byte(fw_cfg) << 8 * i;
+	return value;
+}
+
 static uint64_t fw_cfg_read(struct device *dev, unsigned region, uint64_t offset, unsigned size)
 {
 	struct fw_cfg *fw_cfg = container_of(dev, struct fw_cfg, dev);
 
 	if (region == REGION_DATA)
 		return size == 1 ? read_byte(fw_cfg) : 0;
+	if (region == REGION_MMIO_DATA)
+		return read_string(fw_cfg, size);
+	if (region == REGION_MMIO_SELECTOR)
+		return 0;
 	/* big-endian: the upper half is at the lower port, its bytes reversed */
 	return be32((uint32_t)(offset == 0 ? DMA_SIGNATURE >> 32 : DMA_SIGNATURE));
 }
@@ -165,6 +183,10 @@ static void fw_cfg_write(struct device *dev, unsigned region, uint64_t offset, u
 	if (region == REGION_DATA) {
 		if (size == 2)
 			select_item(fw_cfg, (uint16_t)value);
+	} else if (region == REGION_MMIO_SELECTOR) {
+		select_item(fw_cfg, __builtin_bswap16((uint16_t)value));
+	} else if (region == REGION_MMIO_DATA) {
+		return; /* there are no writable items */
 	} else if (offset == 0) {
 		fw_cfg->dma_high = be32((uint32_t)value);
 	} else {
@@ -317,7 +339,7 @@ static int add_standard_items(struct fw_cfg *fw_cfg, struct vm *vm)
 	if (!r)
 		r = fw_cfg_add_u32(fw_cfg, FW_CFG_ID, ID_TRADITIONAL | ID_DMA);
 	if (!r)
-		r = fw_cfg_add_u64(fw_cfg, FW_CFG_RAM_SIZE, mem_size(&vm->mem));
+		r = fw_cfg_add_u64(fw_cfg, FW_CFG_RAM_SIZE, mem_told_size(&vm->mem));
 	if (!r)
 		r = fw_cfg_add_u16(fw_cfg, FW_CFG_NB_CPUS, (uint16_t)vm->vcpu_count);
 	if (!r)
@@ -329,7 +351,8 @@ static int add_standard_items(struct fw_cfg *fw_cfg, struct vm *vm)
 	return r;
 }
 
-int fw_cfg_create(struct vm *vm, struct fw_cfg **out)
+/* On no bus yet. */
+static int create(struct vm *vm, struct fw_cfg **out)
 {
 	struct fw_cfg *fw_cfg = platform_alloc(sizeof(*fw_cfg));
 	int r;
@@ -342,8 +365,26 @@ int fw_cfg_create(struct vm *vm, struct fw_cfg **out)
 		return r;
 	}
 	*out = fw_cfg;
-	r = add_standard_items(fw_cfg, vm);
+	return add_standard_items(fw_cfg, vm);
+}
+
+int fw_cfg_create(struct vm *vm, struct fw_cfg **out)
+{
+	int r = create(vm, out);
+
 	if (!r)
-		r = bus_attach_sized(&vm->pio, PORT_SELECTOR, 2, &fw_cfg->dev, REGION_DATA, 1, 2);
-	return r ? r : bus_attach_sized(&vm->pio, PORT_DMA, 8, &fw_cfg->dev, REGION_DMA, 4, 4);
+		r = bus_attach_sized(&vm->pio, PORT_SELECTOR, 2, &(*out)->dev, REGION_DATA, 1, 2);
+	return r ? r : bus_attach_sized(&vm->pio, PORT_DMA, 8, &(*out)->dev, REGION_DMA, 4, 4);
+}
+
+int fw_cfg_create_mmio(struct vm *vm, gpa_t base, struct fw_cfg **out)
+{
+	int r = create(vm, out);
+
+	if (!r)
+		r = bus_attach_sized(&vm->mmio, base, 8, &(*out)->dev, REGION_MMIO_DATA, 1, 8);
+	if (!r)
+		r = bus_attach_sized(&vm->mmio, base + MMIO_SELECTOR, 2, &(*out)->dev, REGION_MMIO_SELECTOR, 2, 2);
+	/* An 8-byte access is two of 4. */
+	return r ? r : bus_attach_sized(&vm->mmio, base + MMIO_DMA, 8, &(*out)->dev, REGION_DMA, 4, 4);
 }

@@ -13,6 +13,7 @@
 
 #define FW_CFG_PORT  0x510u
 #define FW_CFG_PORTS 12u
+#define FW_CFG_MMIO_SIZE 0x18u
 
 enum fw_cfg_key {
 	FW_CFG_SIGNATURE = 0x00,
@@ -44,6 +45,8 @@ struct fw_cfg;
 
 /* The signature, the id (DMA offered), RAM size and processor counts are there from the start. */
 int fw_cfg_create(struct vm *vm, struct fw_cfg **fw_cfg) must_check;
+/* The same in memory, where machines have no ports: data at 0, selector at 8, DMA address at 16. */
+int fw_cfg_create_mmio(struct vm *vm, gpa_t base, struct fw_cfg **fw_cfg) must_check;
 /* Copies data. -EEXIST, -ENOSPC, -ENOMEM. */
 int fw_cfg_add(struct fw_cfg *fw_cfg, uint16_t key, const void *data, uint32_t size) must_check;
 int fw_cfg_add_u16(struct fw_cfg *fw_cfg, uint16_t key, uint16_t value) must_check;

@@ -1,13 +1,14 @@
-/* A minimal 8042; see i8042.h.
+/* The 8042; see i8042.h.
  *
- * Nothing is plugged in: what is sent to the keyboard or mouse is answered with 0xfe and the time-out bit, as the real
- * controller does when no device takes its clock.
+ * What is sent to the mouse, or to a keyboard that is not plugged in, is answered with 0xfe and the time-out bit, as the real
+ * controller does when no device takes its clock. The keyboard keeps its bytes until the output buffer is free for the next.
  *
  * Example: `outb(0xfe, 0x64)` resets the machine.
  */
 #include "dev/misc/i8042.h"
 #include "base/errno.h"
 #include "core/platform.h"
+#include "dev/misc/keyboard.h"
 
 enum region { REGION_DATA, REGION_STATUS, REGION_PORT92 };
 
@@ -35,8 +36,10 @@ enum region { REGION_DATA, REGION_STATUS, REGION_PORT92 };
 #define COMMAND_AUX_WRITE    0xd4
 #define COMMAND_PULSE        0xf0 /* ..0xff: output lines whose bit is 0 go low for 6 us */
 
+#define CONFIG_KBD_IRQ 0x01
 #define CONFIG_KBD_OFF 0x10
 #define CONFIG_AUX_OFF 0x20
+#define CONFIG_TRANSLATE 0x40
 
 #define OUTPUT_NOT_RESET 0x01
 #define OUTPUT_A20       0x02
@@ -46,6 +49,7 @@ enum region { REGION_DATA, REGION_STATUS, REGION_PORT92 };
 #define PORT92_A20   0x02
 
 #define NO_DEVICE 0xfe
+#define STROKES   64u /* at a time; more than a keyboard has room for */
 
 struct i8042 {
 	struct device dev;
@@ -53,7 +57,39 @@ struct i8042 {
 	uint8_t data;
 	uint8_t memory[32]; /* [0] is the configuration byte */
 	uint8_t pending;    /* the command whose parameter comes next at 0x60, or 0 */
+	bool plugged;       /* the keyboard */
+	bool released;      /* it sent 0xf0: what comes next is translated to a release */
+	struct irq_line irq;
+	struct keyboard kbd;
+	struct input_sink sink;
 };
+
+static void update_irq(struct i8042 *i8042)
+{
+	const bool full = (i8042->status & (STATUS_OBF | STATUS_AUX)) == STATUS_OBF;
+
+	irq_set(&i8042->irq, full && i8042->memory[0] & CONFIG_KBD_IRQ);
+}
+
+/* The keyboard's next byte, if it may send and the output buffer is free. */
+static void receive(struct i8042 *i8042)
+{
+	while (i8042->plugged && i8042->kbd.count && !(i8042->status & STATUS_OBF) && !(i8042->memory[0] & CONFIG_KBD_OFF)) {
+		uint8_t byte = keyboard_next(&i8042->kbd);
+
+		if (i8042->memory[0] & CONFIG_TRANSLATE) {
+			if (byte == 0xf0) {
+				i8042->released = true;
+				continue;
+			}
+			byte = (uint8_t)(keyboard_set1[byte] | (i8042->released ? 0x80 : 0));
+			i8042->released = false;
+		}
+		i8042->data = byte;
+		i8042->status |= STATUS_OBF;
+	}
+	update_irq(i8042);
+}
 
 static void answer(struct i8042 *i8042, uint8_t data, uint8_t flags)
 {
@@ -139,7 +175,12 @@ static void write_data(struct i8042 *i8042, uint8_t value)
 		answer(i8042, NO_DEVICE, STATUS_AUX | STATUS_TIMEOUT);
 		break;
 	default: /* for the keyboard */
-		answer(i8042, NO_DEVICE, STATUS_TIMEOUT);
+		if (!i8042->plugged) {
+			answer(i8042, NO_DEVICE, STATUS_TIMEOUT);
+			break;
+		}
+		i8042->memory[0] &= (uint8_t)~CONFIG_KBD_OFF;
+		keyboard_write(&i8042->kbd, value);
 		break;
 	}
 }
@@ -152,8 +193,12 @@ static uint64_t i8042_read(struct device *dev, unsigned region, uint64_t offset,
 		return i8042->status;
 	if (region == REGION_PORT92)
 		return PORT92_A20;
+	const uint8_t data = i8042->data;
+
 	i8042->status &= (uint8_t)~(STATUS_OBF | STATUS_AUX | STATUS_TIMEOUT);
-	return i8042->data;
+	update_irq(i8042); /* the next byte is an edge of its own */
+	receive(i8042);
+	return data;
 }
 
 static void i8042_write(struct device *dev, unsigned region, uint64_t offset, unsigned size, uint64_t value)
@@ -166,6 +211,7 @@ static void i8042_write(struct device *dev, unsigned region, uint64_t offset, un
 		write_data(i8042, (uint8_t)value);
 	else if (value & PORT92_RESET)
 		machine_reset(i8042);
+	receive(i8042);
 }
 
 static void i8042_reset(struct device *dev)
@@ -178,6 +224,9 @@ static void i8042_reset(struct device *dev)
 	for (unsigned i = 0; i < sizeof(i8042->memory); i++)
 		i8042->memory[i] = 0;
 	i8042->memory[0] = CONFIG_KBD_OFF | CONFIG_AUX_OFF | STATUS_SYSTEM;
+	i8042->released = false;
+	keyboard_reset(&i8042->kbd);
+	update_irq(i8042);
 }
 
 static void i8042_destroy(struct device *dev)
@@ -193,19 +242,83 @@ static const struct device_ops ops = {
 	.destroy = i8042_destroy,
 };
 
-int i8042_create(struct vm *vm)
+bool i8042_type(struct i8042 *i8042, const struct key_stroke *strokes, unsigned count)
+{
+	struct keyboard before;
+	bool typed = true;
+
+	lock_take(&i8042->dev.lock);
+	before = i8042->kbd;
+	for (unsigned i = 0; typed && i < count; i++)
+		typed = keyboard_key(&i8042->kbd, strokes[i].key, strokes[i].down);
+	if (typed)
+		receive(i8042);
+	else
+		i8042->kbd = before;
+	lock_release(&i8042->dev.lock);
+	return typed;
+}
+
+/* Linux's codes of the keys whose code in set 1 is another one; the others up to F12 are the same (0: none). */
+static const uint16_t set1_of[] = {
+	[96 - 96] = 0xe01c,  [97 - 96] = 0xe01d,  [98 - 96] = 0xe035,  [99 - 96] = 0xe037,  [100 - 96] = 0xe038, [102 - 96] = 0xe047,
+	[103 - 96] = 0xe048, [104 - 96] = 0xe049, [105 - 96] = 0xe04b, [106 - 96] = 0xe04d, [107 - 96] = 0xe04f, [108 - 96] = 0xe050,
+	[109 - 96] = 0xe051, [110 - 96] = 0xe052, [111 - 96] = 0xe053, [119 - 96] = KEY_PAUSE, [125 - 96] = 0xe05b, [126 - 96] = 0xe05c,
+	[127 - 96] = 0xe05d,
+};
+
+static uint16_t key_of(unsigned code)
+{
+	if (code <= 88)
+		return (uint16_t)code;
+	return code >= 96 && code - 96 < ARRAY_SIZE(set1_of) ? set1_of[code - 96] : 0;
+}
+
+static const char *i8042_send(struct input_sink *sink, const struct input_event *events, unsigned count)
+{
+	struct i8042 *i8042 = container_of(sink, struct i8042, sink);
+	struct key_stroke strokes[STROKES];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (events[i].type != INPUT_KEY)
+			continue;
+		if (!key_of(events[i].code))
+			return "a PS/2 keyboard has no such key; --input on gives the guest one that has it";
+		if (n == STROKES)
+			return "these are too many keys; press fewer at a time";
+		strokes[n++] = (struct key_stroke){key_of(events[i].code), events[i].value != 0};
+	}
+	return i8042_type(i8042, strokes, n) ? NULL : "the keyboard takes no more keys: the guest has not read the last ones yet; try later";
+}
+
+static const struct input_sink_ops sink_ops = {.send = i8042_send};
+
+struct input_sink *i8042_sink(struct i8042 *i8042)
+{
+	return &i8042->sink;
+}
+
+int i8042_create(struct vm *vm, const struct irq_line *irq, struct i8042 **out)
 {
 	struct i8042 *i8042 = platform_alloc(sizeof(*i8042));
 	int r;
 
 	if (!i8042)
 		return -ENOMEM;
+	i8042->sink.ops = &sink_ops;
+	if (irq) {
+		i8042->irq = *irq;
+		i8042->plugged = true;
+	}
 	i8042_reset(&i8042->dev);
 	r = device_register(vm, &i8042->dev, &ops, "i8042");
 	if (r) {
 		platform_free(i8042);
 		return r;
 	}
+	if (out)
+		*out = i8042;
 	r = bus_attach_sized(&vm->pio, 0x60, 1, &i8042->dev, REGION_DATA, 1, 1);
 	if (!r)
 		r = bus_attach_sized(&vm->pio, 0x64, 1, &i8042->dev, REGION_STATUS, 1, 1);

@@ -20,6 +20,20 @@ static void set(struct pci_root *root, uint8_t devfn, unsigned offset, unsigned 
 	pci_config_write(root, 0, devfn, offset, size, value);
 }
 
+#define PORT_WINDOW 0x200000u
+
+/* The bus behind a port, and memory for it. */
+static void assign_port(struct pci_root *root, uint8_t devfn, unsigned number, struct pci_windows *left)
+{
+	uint64_t base = take(&left->memory, PORT_WINDOW);
+
+	set(root, devfn, PCI_SECONDARY_BUS, 1, number);
+	set(root, devfn, PCI_SUBORDINATE_BUS, 1, number);
+	if (base)
+		set(root, devfn, PCI_MEMORY_BASE, 4, (uint32_t)(base >> 16 | ((base + PORT_WINDOW - 1) & 0xfff00000)));
+	set(root, devfn, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+}
+
 static void assign(struct pci_root *root, const struct pci_function *function, struct pci_windows *left)
 {
 	const uint8_t devfn = function->devfn, pin = function->config[PCI_INTERRUPT_PIN];
@@ -53,4 +67,6 @@ void pci_assign(struct pci_root *root, const struct pci_windows *windows)
 	for (unsigned i = 0; i < ARRAY_SIZE(root->bus.functions); i++)
 		if (root->bus.functions[i])
 			assign(root, root->bus.functions[i], &left);
+	for (unsigned i = 0; i < root->port_count; i++)
+		assign_port(root, root->ports[i]->port->devfn, i + 1, &left);
 }

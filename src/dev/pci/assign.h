@@ -19,7 +19,7 @@ struct pci_windows {
 	uint8_t lines[PCI_PIRQS]; /* ISA interrupt by PIRQ: what PCI_INTERRUPT_LINE says */
 };
 
-/* Functions of the root bus, by their numbers; a register for which there is no room stays unset, and its function's accesses stay off. */
+/* Functions of the root bus, by their numbers; ports get a bus and a window of memory for what is plugged in. A register for which there is no room stays unset, and its function's accesses stay off. */
 void pci_assign(struct pci_root *root, const struct pci_windows *windows);
 
 #endif

@@ -38,6 +38,7 @@ struct ich9_pm {
 	bool mapped; /* the PCI root's lock */
 	uint16_t base;
 	uint16_t status, enable, control;
+	bool rtc; /* the level of its interrupt */
 	uint64_t half; /* half periods of the timer that TMROF_STS has told of */
 	uint8_t gpe_status[ICH9_PM_GPE0_SIZE / 2], gpe_enable[ICH9_PM_GPE0_SIZE / 2];
 	uint32_t smi_enable;
@@ -239,6 +240,16 @@ void ich9_pm_power_button(struct ich9_pm *pm)
 {
 	lock_take(&pm->dev.lock);
 	pm->status |= PWRBTN_STS;
+	update_sci(pm);
+	lock_release(&pm->dev.lock);
+}
+
+void ich9_pm_rtc(struct ich9_pm *pm, bool level)
+{
+	lock_take(&pm->dev.lock);
+	if (level && !pm->rtc)
+		pm->status |= RTC_STS;
+	pm->rtc = level;
 	update_sci(pm);
 	lock_release(&pm->dev.lock);
 }

@@ -33,5 +33,7 @@ int ich9_pm_create(struct vm *vm, struct irq_line sci, struct ich9_pm **pm) must
 void ich9_pm_place(struct ich9_pm *pm, uint16_t base, bool on);
 /* Somebody pressed the power button. Any thread. */
 void ich9_pm_power_button(struct ich9_pm *pm);
+/* The level of the RTC's interrupt, which is an event here, too: ACPI's way to an alarm. Any thread. */
+void ich9_pm_rtc(struct ich9_pm *pm, bool level);
 
 #endif

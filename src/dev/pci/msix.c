@@ -1,7 +1,6 @@
 /* MSI-X; see msix.h. */
 #include "dev/pci/msix.h"
 #include "base/errno.h"
-#include "dev/irq/irqchip.h"
 
 #define PBA_OFFSET   0x800u
 #define ENTRY_SIZE   16u
@@ -76,11 +75,8 @@ static bool open_for(const struct msix *msix, unsigned vector)
 /* Lock held: so messages of one vector go out in order. */
 static void send(struct msix *msix, unsigned vector)
 {
-	const struct pci_bus *bus = msix->function->bus;
-
 	msix->pending[vector / 64] &= ~(UINT64_C(1) << vector % 64);
-	if (bus)
-		irqchip_msi(bus->root->chip, msix->entries[vector].address, msix->entries[vector].data);
+	pci_send_message(msix->function, msix->entries[vector].address, msix->entries[vector].data);
 }
 
 /* Lock held: what was masked and no longer is. */

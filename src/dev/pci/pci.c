@@ -60,6 +60,15 @@ void pci_writable32(struct pci_function *function, unsigned offset, uint32_t bit
 	put(&function->writable[offset], bits, 4);
 }
 
+/* A processor may be in an access to a function that is being unplugged. */
+static struct pci_root *root_of(const struct pci_function *function)
+{
+	struct pci_bus *const volatile *at = &function->bus;
+	const struct pci_bus *bus = *at;
+
+	return bus ? bus->root : NULL;
+}
+
 /* ---- building ---- */
 
 void pci_function_init(struct pci_function *function, const struct pci_function_ops *ops, const struct pci_ids *ids)
@@ -115,6 +124,25 @@ void pci_set_prefetchable(struct pci_function *function, unsigned bar)
 void pci_set_interrupt_pin(struct pci_function *function, uint8_t pin)
 {
 	function->config[PCI_INTERRUPT_PIN] = pin;
+}
+
+void pci_make_bridge(struct pci_function *function)
+{
+	function->config[PCI_HEADER_TYPE] = PCI_HEADER_BRIDGE;
+	/* There is no place for these. */
+	pci_put32(function, PCI_SUBSYSTEM_VENDOR, 0);
+	put(&function->writable[PCI_PRIMARY_BUS], 0xffffff, 3);
+	/* Windows are closed, until somebody says where they are. */
+	put(&function->config[PCI_IO_BASE], 0x00f0, 2);
+	put(&function->writable[PCI_IO_BASE], 0xf0f0, 2);
+	put(&function->clear[PCI_SECONDARY_STATUS], 0xf900, 2);
+	pci_put32(function, PCI_MEMORY_BASE, 0x0000fff0);
+	pci_writable32(function, PCI_MEMORY_BASE, 0xfff0fff0);
+	pci_put32(function, PCI_PREF_BASE, 0x0001fff1); /* of 64 bits */
+	pci_writable32(function, PCI_PREF_BASE, 0xfff0fff0);
+	pci_writable32(function, PCI_PREF_BASE_HIGH, UINT32_MAX);
+	pci_writable32(function, PCI_PREF_LIMIT_HIGH, UINT32_MAX);
+	pci_writable16(function, PCI_BRIDGE_CONTROL, PCI_BRIDGE_CONTROL_RESET | 0x1f);
 }
 
 unsigned pci_add_capability(struct pci_function *function, uint8_t id, unsigned size)
@@ -213,7 +241,7 @@ static bool wanted(const struct pci_function *function, unsigned index, uint64_t
 	const uint16_t command = pci_get16(function, PCI_COMMAND);
 	uint64_t last, value = pci_get32(function, offset), limit = UINT32_MAX;
 
-	if (bar->kind == PCI_BAR_NONE || !function->bus)
+	if (bar->kind == PCI_BAR_NONE || !function->bus || function->bus->off)
 		return false;
 	if (!(command & (bar->kind == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)))
 		return false;
@@ -367,7 +395,7 @@ static void drive(struct pci_function *function)
 
 void pci_set_intx(struct pci_function *function, bool level)
 {
-	struct pci_root *root = function->bus ? function->bus->root : NULL;
+	struct pci_root *root = root_of(function);
 
 	if (!root)
 		return;
@@ -395,9 +423,37 @@ static bool intx_pending(struct pci_root *root, const struct pci_function *funct
 	return pending;
 }
 
+bool pci_msi_enabled(struct pci_function *function)
+{
+	struct pci_root *root = root_of(function);
+	bool on;
+
+	if (!root || !function->msi)
+		return false;
+	lock_take(&root->irq_lock);
+	on = function->config[function->msi + 2] & 1;
+	lock_release(&root->irq_lock);
+	return on;
+}
+
+void pci_send_message(const struct pci_function *function, uint64_t address, uint32_t data)
+{
+	struct pci_bus *const volatile *at = &function->bus; /* it may be unplugged meanwhile */
+	const struct pci_bus *bus = *at;
+	const struct pci_root *root = bus ? bus->root : NULL;
+
+	if (!root)
+		return;
+	if (root->message)
+		root->message(root->message_ctx, (uint16_t)((bus->port ? bus->port->config[PCI_SECONDARY_BUS] : 0u) << 8 | function->devfn),
+			      address, data);
+	else
+		irqchip_msi(root->chip, address, data);
+}
+
 bool pci_signal_msi(struct pci_function *function)
 {
-	struct pci_root *root = function->bus ? function->bus->root : NULL;
+	struct pci_root *root = root_of(function);
 	unsigned at = function->msi;
 	uint64_t address;
 	uint32_t data;
@@ -411,7 +467,7 @@ bool pci_signal_msi(struct pci_function *function)
 	data = pci_get16(function, at + 12);
 	lock_release(&root->irq_lock);
 	if (on)
-		irqchip_msi(root->chip, address, data);
+		pci_send_message(function, address, data);
 	return on;
 }
 
@@ -482,6 +538,12 @@ void pci_detach(struct pci_function *function)
 	lock_release(&bus->root->lock);
 }
 
+void pci_set_bus_on(struct pci_bus *bus, bool on)
+{
+	bus->off = !on;
+	update_mappings(bus->root);
+}
+
 int pci_add_port(struct pci_root *root, struct pci_function *port, struct pci_bus **out)
 {
 	struct pci_bus *bus;
@@ -500,7 +562,7 @@ int pci_add_port(struct pci_root *root, struct pci_function *port, struct pci_bu
 
 void pci_function_reset(struct pci_function *function)
 {
-	struct pci_root *root = function->bus ? function->bus->root : NULL;
+	struct pci_root *root = root_of(function);
 
 	if (!root)
 		return;
@@ -527,24 +589,36 @@ static struct pci_function *find(struct pci_root *root, unsigned number, uint8_t
 
 		/* On a link there is one device. */
 		if (bus->port->config[PCI_SECONDARY_BUS] == number)
-			return bus->functions[devfn];
+			return bus->off ? NULL : bus->functions[devfn];
 	}
 	return NULL;
 }
 
-uint32_t pci_config_read(struct pci_root *root, unsigned bus, uint8_t devfn, unsigned offset, unsigned size)
+/* The function, or NULL; takes the root's lock. */
+static struct pci_function *prepare_reading(struct pci_root *root, unsigned bus, uint8_t devfn, unsigned offset, unsigned size)
 {
 	struct pci_function *function;
-	uint32_t value = UINT32_MAX;
 
 	lock_take(&root->lock);
 	function = find(root, bus, devfn);
+	if (!function || !function->ops || !function->ops->config_reading)
+		return function;
+	lock_release(&root->lock);
+	/* Should it be unplugged meanwhile, it is freed when no processor is here any more (core/barrier.h). */
+	function->ops->config_reading(function, root, offset, size);
+	lock_take(&root->lock);
+	return find(root, bus, devfn);
+}
+
+uint32_t pci_config_read(struct pci_root *root, unsigned bus, uint8_t devfn, unsigned offset, unsigned size)
+{
+	struct pci_function *function = prepare_reading(root, bus, devfn, offset, size);
+	uint32_t value = UINT32_MAX;
+
 	if (function && offset + size <= PCI_CONFIG_SIZE) {
 		if (offset >= CONFIG_SPACE && !function->express) {
 			value = 0;
 		} else {
-			if (function->ops && function->ops->config_reading)
-				function->ops->config_reading(function, offset, size);
 			function->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTERRUPT;
 			if (intx_pending(root, function))
 				function->config[PCI_STATUS] |= PCI_STATUS_INTERRUPT;
@@ -575,6 +649,7 @@ static void write_bytes(struct pci_function *function, unsigned offset, unsigned
 
 void pci_config_write(struct pci_root *root, unsigned bus, uint8_t devfn, unsigned offset, unsigned size, uint32_t value)
 {
+	void (*done)(struct pci_function *function, struct pci_root *root, unsigned offset, unsigned size) = NULL;
 	struct pci_function *function;
 
 	lock_take(&root->lock);
@@ -592,6 +667,9 @@ void pci_config_write(struct pci_root *root, unsigned bus, uint8_t devfn, unsign
 			msix_config_written(function->msix);
 		if (function->ops && function->ops->config_written)
 			function->ops->config_written(function, offset, size);
+		done = function->ops ? function->ops->config_done : NULL;
 	}
 	lock_release(&root->lock);
+	if (done)
+		done(function, root, offset, size);
 }

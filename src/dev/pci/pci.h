@@ -49,12 +49,14 @@ struct pci_function;
 struct pci_bus;
 struct pci_root;
 
-/* All optional; called with the root's lock held. */
+/* All optional. */
 struct pci_function_ops {
-	/* [offset, offset + size) is about to be read. */
-	void (*config_reading)(struct pci_function *function, unsigned offset, unsigned size);
-	/* It was written: function->config has the new bytes. */
+	/* [offset, offset + size) was written: function->config has the new bytes. The root's lock is held: nothing here waits for the
+	 * I/O thread, which takes that lock, too. */
 	void (*config_written)(struct pci_function *function, unsigned offset, unsigned size);
+	/* The same afterwards, and before it is read: no lock is held. */
+	void (*config_done)(struct pci_function *function, struct pci_root *root, unsigned offset, unsigned size);
+	void (*config_reading)(struct pci_function *function, struct pci_root *root, unsigned offset, unsigned size);
 };
 
 struct pci_function {
@@ -79,6 +81,7 @@ struct pci_function {
 struct pci_bus {
 	struct pci_root *root;
 	struct pci_function *port; /* NULL: the root bus */
+	bool off;                  /* the root's lock: the link is down, nobody answers */
 	struct pci_function *functions[256];
 };
 
@@ -91,6 +94,9 @@ struct pci_root {
 	unsigned port_count;
 	struct lock irq_lock;
 	unsigned pirq_users[PCI_PIRQS];
+	/* Where messages go that chip does not take; set by whoever owns the root. requester: bus << 8 | devfn. Any thread. */
+	void (*message)(void *ctx, uint16_t requester, uint64_t address, uint32_t data);
+	void *message_ctx;
 	/* A PIRQ (0: A) changes; set by whoever routes them. irq_lock is held. */
 	void (*pirq)(void *ctx, unsigned pirq, bool level);
 	void *pirq_ctx;
@@ -107,6 +113,8 @@ void pci_set_interrupt_pin(struct pci_function *function, uint8_t pin); /* 1: IN
 /* Appends a capability of `size` bytes, all read-only zeros but its header, and gives its offset. Room is there for
  * what a function of this tree has: more is a bug of ours. */
 unsigned pci_add_capability(struct pci_function *function, uint8_t id, unsigned size);
+/* Makes it a bridge (type 1 header), after pci_function_init(): bus numbers, windows and bridge control. */
+void pci_make_bridge(struct pci_function *function);
 /* The PCI Express capability, version 2. type: of the device (0 endpoint, 4 root port, 9 integrated endpoint). */
 unsigned pci_add_express(struct pci_function *function, unsigned type);
 
@@ -129,6 +137,8 @@ int pci_attach(struct pci_root *root, struct pci_bus *bus, uint8_t devfn, struct
 void pci_detach(struct pci_function *function);
 /* The bus behind a port, which becomes a place to attach to. -ENOSPC, -ENOMEM. */
 int pci_add_port(struct pci_root *root, struct pci_function *port, struct pci_bus **bus) must_check;
+/* Whether what is behind a port answers. The root's lock is held. */
+void pci_set_bus_on(struct pci_bus *bus, bool on);
 void pci_root_fini(struct pci_root *root);
 
 /* Configuration space as it is attached, registers unmapped, no interrupt. In a machine reset. */
@@ -149,8 +159,12 @@ void pci_set_intx(struct pci_function *function, bool level);
 unsigned pci_root_pirq(unsigned slot, unsigned pin);
 unsigned pci_pirq(const struct pci_function *function, unsigned pin);
 
+/* A write of the function's to an address at which interrupts are. */
+void pci_send_message(const struct pci_function *function, uint64_t address, uint32_t data);
+
 /* One MSI vector; 64-bit address, no masking. */
 void pci_add_msi(struct pci_function *function);
+bool pci_msi_enabled(struct pci_function *function);
 /* True: MSI is on, and the interrupt was sent. */
 bool pci_signal_msi(struct pci_function *function);
 

@@ -42,6 +42,8 @@
 #define PCI_BRIDGE_ROM       0x38
 #define PCI_BRIDGE_CONTROL   0x3e
 
+#define PCI_BRIDGE_CONTROL_RESET 0x40u
+
 #define PCI_HEADER_BRIDGE        0x01
 #define PCI_HEADER_MULTIFUNCTION 0x80
 
@@ -59,6 +61,43 @@
 #define PCI_BAR_64BIT      0x4u
 #define PCI_BAR_PREFETCH   0x8u
 #define PCI_ROM_ENABLE     0x1u
+
+/* PCI Express capability: offsets in it */
+#define PCIE_FLAGS         0x02
+#define PCIE_LINK_CAP      0x0c
+#define PCIE_LINK_STATUS   0x12
+#define PCIE_SLOT_CAP      0x14
+#define PCIE_SLOT_CONTROL  0x18
+#define PCIE_SLOT_STATUS   0x1a
+#define PCIE_ROOT_CONTROL  0x1c
+#define PCIE_ROOT_STATUS   0x20
+
+#define PCIE_FLAGS_SLOT        0x0100u
+#define PCIE_LINK_CAP_ACTIVE   0x00100000u /* link active reporting */
+#define PCIE_LINK_STATUS_ACTIVE 0x2000u
+
+#define PCIE_SLOT_CAP_BUTTON      0x00000001u
+#define PCIE_SLOT_CAP_POWER       0x00000002u
+#define PCIE_SLOT_CAP_ATTENTION   0x00000008u /* indicators */
+#define PCIE_SLOT_CAP_POWER_LIGHT 0x00000010u
+#define PCIE_SLOT_CAP_SURPRISE    0x00000020u
+#define PCIE_SLOT_CAP_HOT_PLUG    0x00000040u
+#define PCIE_SLOT_CAP_AT_ONCE     0x00040000u /* commands need no completion events */
+#define PCIE_SLOT_CAP_NUMBER_SHIFT 19
+
+/* Slot control; the first, third and fourth enable the interrupt of the same bits in slot status. */
+#define PCIE_SLOT_BUTTON    0x0001u
+#define PCIE_SLOT_PRESENCE  0x0008u
+#define PCIE_SLOT_INTERRUPT 0x0020u
+#define PCIE_SLOT_POWER_OFF 0x0400u
+#define PCIE_SLOT_LIGHTS_OFF 0x03c0u /* both indicators; 01b of each is on */
+#define PCIE_SLOT_POWER_LIGHT_ON 0x01c0u
+#define PCIE_SLOT_CONTROL_LINK 0x1000u
+#define PCIE_SLOT_CONTROL_BITS 0x17ffu
+
+#define PCIE_SLOT_STATUS_PRESENT 0x0040u
+#define PCIE_SLOT_STATUS_LINK    0x0100u
+#define PCIE_SLOT_STATUS_EVENTS  0x011fu
 
 #define PCI_CAP_MSI     0x05
 #define PCI_CAP_VENDOR  0x09

@@ -1,8 +1,8 @@
 /* A 16550A serial port; see uart16550.h. Register and bit names are the data sheet's (PC16550D).
  *
- * The line is infinitely fast: a byte written is transmitted at once as long as the ring has room for a whole FIFO.
+ * The line is infinitely fast: a byte written is transmitted at once as long as the ring (serial_out.h) has room for a whole FIFO.
  *
- *   vcpu: THR -> [ring] -> work -> backend->write()          (I/O thread)
+ *   vcpu: THR -> [ring] -> backend->write()                  (I/O thread)
  *         RBR <- [FIFO of 16] <- room(), receive()           (I/O thread)
  *
  * Example: a guest reads LSR (port + 5) until THRE and writes 'x' to port + 0.
@@ -11,11 +11,9 @@
 #include "base/errno.h"
 #include "core/platform.h"
 #include "core/vm.h"
-#include <stdatomic.h>
+#include "dev/serial/serial_out.h"
 
 #define FIFO_SIZE 16u
-#define RING_SIZE 8192u /* power of two */
-#define CHUNK     512u  /* given to the backend at a time */
 
 enum uart_register {
 	UART_DATA = 0, /* RBR, THR; DLL */
@@ -68,8 +66,7 @@ enum uart_register {
 struct uart {
 	struct device dev;
 	struct irq_line irq;
-	struct char_backend *backend; /* or NULL */
-	struct work work;             /* output to the backend, and telling it of room */
+	struct serial_out out;
 
 	uint8_t ier, lcr, mcr, msr, scr, dll, dlm;
 	bool fifos;
@@ -81,16 +78,13 @@ struct uart {
 	unsigned fifo_count, fifo_head;
 	bool starved;        /* the backend was told that there is no room */
 
-	uint8_t ring[RING_SIZE];
-	uint32_t ring_head, ring_tail; /* free-running: head is where the guest puts */
-	bool sending;                  /* the I/O thread has a piece at the backend */
-	bool blocked;                  /* the backend took less: wait for writable() */
+	bool busy;           /* the transmitter had no room for a FIFO when it was looked at last */
 };
 
 /* ---- interrupts ---- */
 static bool has_room_for_fifo(const struct uart *uart)
 {
-	return RING_SIZE - (uart->ring_head - uart->ring_tail) >= FIFO_SIZE;
+	return serial_out_has_room(&uart->out, FIFO_SIZE);
 }
 
 static uint8_t interrupt_identification(const struct uart *uart)
@@ -133,7 +127,7 @@ static void room_again(struct uart *uart)
 {
 	if (uart->starved && !(uart->mcr & MCR_LOOP) && uart->fifo_count < fifo_size(uart)) {
 		uart->starved = false;
-		work_post(&uart->work);
+		serial_out_resume_input(&uart->out);
 	}
 }
 
@@ -184,68 +178,19 @@ static void backend_writable(void *ctx)
 {
 	struct uart *uart = ctx;
 
-	lock_take(&uart->dev.lock);
-	uart->blocked = false;
-	lock_release(&uart->dev.lock);
-	work_post(&uart->work);
+	serial_out_writable(&uart->out);
 }
 
-/* A piece of the ring, copied so that the backend is called without the lock. */
-static size_t take_chunk(struct uart *uart, uint8_t *chunk)
+/* If the transmitter was busy it is free again. */
+static void sent(struct device *dev)
 {
-	size_t len = uart->ring_head - uart->ring_tail;
+	struct uart *uart = container_of(dev, struct uart, dev);
 
-	if (uart->blocked)
-		return 0;
-	if (len > CHUNK)
-		len = CHUNK;
-	for (size_t i = 0; i < len; i++)
-		chunk[i] = uart->ring[(uart->ring_tail + i) % RING_SIZE];
-	return len;
-}
-
-/* The backend took `sent` bytes: if the transmitter was busy it is free again. */
-static void sent_chunk(struct uart *uart, size_t len, size_t sent)
-{
-	bool was_busy = !has_room_for_fifo(uart);
-
-	uart->ring_tail += (uint32_t)sent;
-	uart->blocked = sent < len;
-	if (was_busy && has_room_for_fifo(uart))
+	if (uart->busy && has_room_for_fifo(uart)) {
+		uart->busy = false;
 		uart->thre_pending = true;
-	update(uart);
-}
-
-/* I/O thread, the only one that moves ring_tail. */
-static void run_work(void *ctx)
-{
-	struct uart *uart = ctx;
-	struct char_backend *backend = uart->backend;
-	uint8_t chunk[CHUNK];
-
-	for (;;) {
-		size_t len, sent;
-
-		lock_take(&uart->dev.lock);
-		len = take_chunk(uart, chunk);
-		lock_release(&uart->dev.lock);
-		if (len == 0)
-			break;
-		sent = backend->ops->write(backend, chunk, len);
-		lock_take(&uart->dev.lock);
-		sent_chunk(uart, len, sent < len ? sent : len);
-		lock_release(&uart->dev.lock);
 	}
-	if (backend->ops->resume && backend_room(uart) != 0)
-		backend->ops->resume(backend);
-}
-
-static void note_first_byte(struct vm *vm)
-{
-	uint64_t none = 0;
-
-	if (vm->first_serial_ns == 0)
-		atomic_compare_exchange_strong(&vm->first_serial_ns, &none, platform_clock_ns());
+	update(uart);
 }
 
 static void transmit(struct uart *uart, uint8_t byte)
@@ -256,18 +201,9 @@ static void transmit(struct uart *uart, uint8_t byte)
 		uart->thre_pending = true;
 		return;
 	}
-	note_first_byte(uart->dev.vm);
-	if (!uart->backend) {
-		uart->thre_pending = true;
-		return;
-	}
-	/* Written in spite of a busy transmitter: lost, as on the line. */
-	if (uart->ring_head - uart->ring_tail < RING_SIZE) {
-		uart->ring[uart->ring_head % RING_SIZE] = byte;
-		uart->ring_head++;
-	}
+	serial_out_put(&uart->out, byte);
 	uart->thre_pending = has_room_for_fifo(uart);
-	work_post(&uart->work);
+	uart->busy = !uart->thre_pending;
 }
 
 /* ---- modem lines ---- */
@@ -420,16 +356,8 @@ static void uart_reset(struct device *dev)
 static void uart_destroy(struct device *dev)
 {
 	struct uart *uart = container_of(dev, struct uart, dev);
-	struct char_backend *backend = uart->backend;
 
-	/* The last words: the I/O thread is this one, or gone. */
-	if (backend) {
-		run_work(uart);
-		backend->room = NULL;
-		backend->receive = NULL;
-		backend->writable = NULL;
-		backend->ctx = NULL;
-	}
+	serial_out_finish(&uart->out);
 	platform_free(uart);
 }
 
@@ -449,8 +377,7 @@ int uart_create(struct vm *vm, uint16_t port, struct irq_line irq, struct char_b
 	if (!uart)
 		return -ENOMEM;
 	uart->irq = irq;
-	uart->backend = backend;
-	work_init(&uart->work, vm, run_work, uart);
+	serial_out_init(&uart->out, vm, &uart->dev, backend, sent);
 	uart_reset(&uart->dev);
 	r = device_register(vm, &uart->dev, &ops, id);
 	if (r) {

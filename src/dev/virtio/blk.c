@@ -2,18 +2,24 @@
  *
  * Example:
  *     err = virtio_blk_create(vm, backend, &vdev);
+ *     err = virtio_blk_create_with(vm, backend, &(struct virtio_blk_options){.queues = 4}, &vdev);
  *
  * A request waits in the table from the moment its chain is popped until its status byte is written.
  * notify() pops under the device lock, submits to the backend with none held, and completions (I/O
  * thread, any order) take the lock again. A driver without VIRTIO_BLK_F_FLUSH expects writes to be
  * stable: each is followed by a flush before it is completed (§5.2.6.2, write-through).
+ *
+ * With several queues all share the table of requests and the limit of the rate; each answers by its own interrupt. The I/O
+ * thread serves them in turn. A queue that is held back, by either, takes no kicks until its work is posted again.
  */
 #include "base/checked.h"
 #include "base/errno.h"
 #include "base/string.h"
 #include "core/backend.h"
 #include "core/platform.h"
+#include "core/stats.h"
 #include "core/vm.h"
+#include "dev/virtio/limiter.h"
 #include "dev/virtio/virtio.h"
 #include "mem/mem.h"
 
@@ -21,6 +27,7 @@
 #define SECTOR_SIZE  512u
 
 #define QUEUE_SIZE 256
+#define TABLES_MAX 4                    /* so many queues' worth of requests may be under way */
 #define SEG_MAX    (VIRTQ_MAX_SEGS - 2) /* header and status take one each */
 #define BATCH      16                   /* requests popped before they are submitted */
 #define BUDGET     256                  /* requests taken before other work gets its turn */
@@ -32,6 +39,7 @@
 #define BLK_F_BLK_SIZE     (1ull << 6)
 #define BLK_F_FLUSH        (1ull << 9)
 #define BLK_F_TOPOLOGY     (1ull << 10)
+#define BLK_F_MQ           (1ull << 12)
 #define BLK_F_DISCARD      (1ull << 13)
 #define BLK_F_WRITE_ZEROES (1ull << 14)
 
@@ -94,6 +102,7 @@ struct blk;
 
 struct blk_request {
 	struct blk *blk;
+	struct virtq *queue;      /* that it came from */
 	struct blk_request *next; /* free list, or a batch */
 	uint8_t *status;          /* where the answer goes */
 	gpa_t status_gpa;
@@ -106,15 +115,29 @@ struct blk {
 	struct virtio_device dev;
 	struct block_backend *backend;
 	struct blk_config config;
-	struct blk_request *requests; /* QUEUE_SIZE of them, */
+	struct blk_request *requests; /* request_count of them, */
+	unsigned request_count;
 	unsigned used_once;           /* of which these many have ever been taken, */
 	struct blk_request *free;     /* and these came back */
 	bool starved;                 /* notify() stopped for want of a free request */
+	struct limiter limiter;
+	unsigned turn;                /* the queue that is served first, after all were held back */
+	struct {
+		uint64_t reads, writes, others, read_bytes, written_bytes;
+	} done; /* figures; under the lock */
 };
 
 static struct blk *blk_of(struct virtio_device *dev)
 {
 	return container_of(dev, struct blk, dev);
+}
+
+/* What was held back goes on. The first place goes around: it may be the only one for which there is enough. */
+static void post_all(struct blk *blk)
+{
+	for (unsigned i = 0; i < blk->dev.queue_count; i++)
+		work_post(&blk->dev.queues[(blk->turn + i) % blk->dev.queue_count].work);
+	blk->turn = (blk->turn + 1) % blk->dev.queue_count;
 }
 
 /* ---- completion ---- */
@@ -123,7 +146,7 @@ static struct blk *blk_of(struct virtio_device *dev)
 static void finish(struct blk_request *request, enum blk_status status, uint64_t written)
 {
 	struct blk *blk = request->blk;
-	struct virtq *queue = &blk->dev.queues[0];
+	struct virtq *queue = request->queue;
 
 	/* The length is that of a prefix: without all of the data it can't include the status. */
 	if (written == request->chain.in_len)
@@ -137,11 +160,28 @@ static void finish(struct blk_request *request, enum blk_status status, uint64_t
 	blk->free = request;
 }
 
+static void count(struct blk *blk, const struct block_request *io)
+{
+	switch (io->op) {
+	case BLOCK_READ:
+		blk->done.reads++;
+		blk->done.read_bytes += io->length;
+		break;
+	case BLOCK_WRITE:
+		blk->done.writes++;
+		blk->done.written_bytes += io->length;
+		break;
+	default:
+		blk->done.others++;
+		break;
+	}
+}
+
 static void io_done(struct block_request *io, int status)
 {
 	struct blk_request *request = io->ctx;
 	struct blk *blk = request->blk;
-	struct virtq *queue = &blk->dev.queues[0];
+	struct virtq *queue = request->queue;
 	bool read = io->op == BLOCK_READ;
 
 	if (status == 0 && request->flush_after) {
@@ -151,13 +191,14 @@ static void io_done(struct block_request *io, int status)
 		return;
 	}
 	lock_take(&blk->dev.lock);
+	count(blk, io);
 	if (read && status < 0)
 		virtq_chain_mark(queue, &request->chain); /* who knows how far it came */
 	finish(request, status < 0 ? BLK_S_IOERR : BLK_S_OK, read && status < 0 ? 0 : request->chain.in_len);
 	virtq_signal(queue);
 	if (blk->starved) {
 		blk->starved = false;
-		work_post(&queue->work);
+		post_all(blk);
 	}
 	lock_release(&blk->dev.lock);
 }
@@ -259,7 +300,7 @@ static struct blk_request *free_request(struct blk *blk)
 {
 	struct blk_request *request = blk->free;
 
-	if (!request && blk->used_once < QUEUE_SIZE) {
+	if (!request && blk->used_once < blk->request_count) {
 		request = &blk->requests[blk->used_once++];
 		request->blk = blk;
 		blk->free = request;
@@ -267,17 +308,22 @@ static struct blk_request *free_request(struct blk *blk)
 	return request;
 }
 
-/* Pops one chain into a free request. 1: *out is it; 0: no more; -errno: broken. Lock held. */
-static int pop_request(struct blk *blk, struct blk_request **out)
+/* Is there room for one more request, and time? If not, the queue's work will be posted. Lock held. */
+static bool may_take(struct blk *blk)
 {
-	struct virtq *queue = &blk->dev.queues[0];
+	if (!free_request(blk)) {
+		blk->starved = true;
+		return false;
+	}
+	return limiter_open(&blk->limiter);
+}
+
+/* Pops one chain into the free request that there is. 1: *out is it; 0: no more; -errno: broken. Lock held. */
+static int pop_request(struct blk *blk, struct virtq *queue, struct blk_request **out)
+{
 	struct blk_request *request = free_request(blk);
 	int got;
 
-	if (!request) {
-		blk->starved = true;
-		return 0;
-	}
 	got = virtq_pop(queue, &request->chain);
 	if (got <= 0)
 		return got;
@@ -287,26 +333,32 @@ static int pop_request(struct blk *blk, struct blk_request **out)
 		virtio_device_broken(&blk->dev, "a block request has no header or no status byte");
 		return -EIO;
 	}
+	limiter_charge(&blk->limiter, request->chain.out_len - sizeof(struct blk_header) + request->chain.in_len);
+	request->queue = queue;
 	blk->free = request->next;
 	*out = request;
 	return 1;
 }
 
 /* Pops up to BATCH requests; those for the backend come back as a list in order. Returns how many
- * chains were taken. Lock held. */
-static unsigned take_batch(struct blk *blk, struct blk_request **list)
+ * chains were taken; *held_back: more may be there, and are served later. Lock held. */
+static unsigned take_batch(struct blk *blk, struct virtq *queue, struct blk_request **list, bool *held_back)
 {
 	struct blk_request *request, **tail = list;
 	unsigned taken = 0;
 
-	for (*list = NULL; taken < BATCH && pop_request(blk, &request) > 0; taken++) {
+	*held_back = false;
+	for (*list = NULL; taken < BATCH; taken++) {
+		*held_back = !may_take(blk);
+		if (*held_back || pop_request(blk, queue, &request) <= 0)
+			break;
 		if (take_request(request)) {
 			request->next = NULL;
 			*tail = request;
 			tail = &request->next;
 		}
 	}
-	virtq_signal(&blk->dev.queues[0]);
+	virtq_signal(queue);
 	return taken;
 }
 
@@ -315,14 +367,14 @@ static void blk_notify(struct virtio_device *dev, struct virtq *queue)
 	struct blk *blk = blk_of(dev);
 	struct blk_request *list, *request;
 	unsigned total = 0, taken;
-	bool again;
+	bool again, held_back;
 
 	do {
 		lock_take(&dev->lock);
 		virtq_disable_notify(queue);
-		taken = take_batch(blk, &list);
-		/* Out of requests: completions will call again, and kicks until then are idle. */
-		again = taken == BATCH || (!blk->starved && virtq_enable_notify(queue));
+		taken = take_batch(blk, queue, &list, &held_back);
+		/* Held back: kicks until then are idle. */
+		again = taken == BATCH || (!held_back && virtq_enable_notify(queue));
 		lock_release(&dev->lock);
 		while ((request = list)) {
 			list = request->next;
@@ -354,10 +406,30 @@ static void blk_drain(struct virtio_device *dev)
 		backend->ops->drain(backend);
 }
 
+static void limiter_again(void *ctx)
+{
+	post_all(ctx);
+}
+
+static void blk_stats(struct virtio_device *dev, struct stats_sink *sink)
+{
+	struct blk *blk = blk_of(dev);
+
+	lock_take(&dev->lock);
+	stats_add(sink, NULL, "disk reads", blk->done.reads);
+	stats_add(sink, NULL, "disk bytes read", blk->done.read_bytes);
+	stats_add(sink, NULL, "disk writes", blk->done.writes);
+	stats_add(sink, NULL, "disk bytes written", blk->done.written_bytes);
+	stats_add(sink, NULL, "disk other requests", blk->done.others);
+	limiter_stats(&blk->limiter, sink, "disk pauses by rate limit", "disk time in pauses (ms)");
+	lock_release(&dev->lock);
+}
+
 static void blk_destroy(struct virtio_device *dev)
 {
 	struct blk *blk = blk_of(dev);
 
+	limiter_stop(&blk->limiter);
 	virtio_device_fini(dev);
 	platform_free(blk->requests);
 	platform_free(blk);
@@ -370,6 +442,7 @@ static const struct virtio_device_ops blk_ops = {
 	.notify = blk_notify,
 	.reset = blk_reset,
 	.drain = blk_drain,
+	.stats = blk_stats,
 	.destroy = blk_destroy,
 };
 
@@ -382,21 +455,17 @@ static uint64_t blk_features(const struct block_backend *backend)
 	return features | BLK_F_WRITE_ZEROES | (backend->can_discard ? BLK_F_DISCARD : 0);
 }
 
-int virtio_blk_create(struct vm *vm, struct block_backend *backend, struct virtio_device **out)
+static void describe(struct blk *blk, unsigned queues)
 {
-	struct blk *blk = platform_alloc(sizeof(*blk));
-	int err;
+	const struct block_backend *backend = blk->backend;
 
-	if (!blk)
-		return -ENOMEM;
-	blk->backend = backend;
 	blk->config = (struct blk_config){
 		.capacity = backend->size >> SECTOR_SHIFT,
 		.seg_max = SEG_MAX,
 		.blk_size = SECTOR_SIZE,
 		.physical_block_exp = 3, /* 4 KiB: what the host's page cache and file systems like */
 		.min_io_size = 8,
-		.num_queues = 1,
+		.num_queues = (uint16_t)queues,
 		.max_discard_sectors = MAX_DISCARD_SECTORS,
 		.max_discard_seg = 1,
 		.discard_sector_alignment = 8,
@@ -404,14 +473,35 @@ int virtio_blk_create(struct vm *vm, struct block_backend *backend, struct virti
 		.max_write_zeroes_seg = 1,
 		.write_zeroes_may_unmap = backend->can_discard,
 	};
+}
+
+int virtio_blk_create_with(struct vm *vm, struct block_backend *backend, const struct virtio_blk_options *options,
+			   struct virtio_device **out)
+{
+	const unsigned queues = options->queues ? options->queues : 1;
+	uint16_t sizes[VIRTIO_BLK_MAX_QUEUES];
+	struct blk *blk;
+	int err;
+
+	if (queues > VIRTIO_BLK_MAX_QUEUES)
+		return -EINVAL;
+	blk = platform_alloc(sizeof(*blk));
+	if (!blk)
+		return -ENOMEM;
+	blk->backend = backend;
+	describe(blk, queues);
+	for (unsigned i = 0; i < queues; i++)
+		sizes[i] = QUEUE_SIZE;
 	err = -ENOMEM;
-	blk->requests = platform_alloc(QUEUE_SIZE * sizeof(*blk->requests));
+	blk->request_count = QUEUE_SIZE * (queues < TABLES_MAX ? queues : TABLES_MAX);
+	blk->requests = platform_alloc(blk->request_count * sizeof(*blk->requests));
 	if (!blk->requests)
 		goto free_blk;
-	err = virtio_device_init(&blk->dev, vm, &blk_ops, blk_features(backend), 60, 1,
-				 (const uint16_t[]){QUEUE_SIZE});
+	err = virtio_device_init(&blk->dev, vm, &blk_ops, blk_features(backend) | (queues > 1 ? BLK_F_MQ : 0), 60, queues,
+				 sizes);
 	if (err < 0)
 		goto free_requests;
+	limiter_init(&blk->limiter, vm, &options->limit, limiter_again, blk);
 	*out = &blk->dev;
 	return 0;
 free_requests:
@@ -419,4 +509,9 @@ free_requests:
 free_blk:
 	platform_free(blk);
 	return err;
+}
+
+int virtio_blk_create(struct vm *vm, struct block_backend *backend, struct virtio_device **out)
+{
+	return virtio_blk_create_with(vm, backend, &(struct virtio_blk_options){.queues = 1}, out);
 }

@@ -255,6 +255,16 @@ static void mmio_reset(struct device *dev)
 	acknowledge(mmio, UINT32_MAX);
 }
 
+static void mmio_stats(struct device *dev, struct stats_sink *sink)
+{
+	virtio_stats(mmio_of(dev)->vdev, sink);
+}
+
+static int mmio_set_link(struct device *dev, bool up)
+{
+	return virtio_set_link(mmio_of(dev)->vdev, up);
+}
+
 static void mmio_destroy(struct device *dev)
 {
 	struct virtio_mmio *mmio = mmio_of(dev);
@@ -269,6 +279,8 @@ static const struct device_ops mmio_device_ops = {
 	.reset = mmio_reset,
 	.read = mmio_read,
 	.write = mmio_write,
+	.stats = mmio_stats,
+	.set_link = mmio_set_link,
 	.destroy = mmio_destroy,
 };
 

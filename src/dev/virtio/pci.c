@@ -9,6 +9,7 @@
 #include "base/errno.h"
 #include "core/platform.h"
 #include "dev/pci/msix.h"
+#include "dev/pci/rom.h"
 #include <stdatomic.h>
 
 /* virtio 1.2 §4.1.4 */
@@ -59,6 +60,7 @@ struct virtio_pci {
 	struct pci_function pci;
 	struct virtio_device *vdev;
 	struct msix *msix;
+	struct pci_rom *rom; /* or NULL */
 	uint32_t device_feature_select, driver_feature_select;
 	uint16_t queue_select;
 	unsigned window; /* offset of the capability that is a window on the registers */
@@ -301,6 +303,8 @@ static uint64_t bar_read(struct device *dev, unsigned region, uint64_t offset, u
 {
 	struct virtio_pci *vp = virtio_pci_of(dev);
 
+	if (region == PCI_BAR_ROM)
+		return pci_rom_read(vp->rom, offset, size);
 	return region == BAR_MSIX ? msix_read(vp->msix, offset) : regs_read(vp, (unsigned)offset, size);
 }
 
@@ -310,7 +314,7 @@ static void bar_write(struct device *dev, unsigned region, uint64_t offset, unsi
 
 	if (region == BAR_MSIX)
 		msix_write(vp->msix, offset, (uint32_t)value);
-	else
+	else if (region != PCI_BAR_ROM)
 		regs_write(vp, (unsigned)offset, size, (uint32_t)value);
 }
 
@@ -321,13 +325,22 @@ static void bar_write(struct device *dev, unsigned region, uint64_t offset, unsi
 #define WINDOW_LENGTH 12
 #define WINDOW_DATA   16
 
-static bool window_target(const struct virtio_pci *vp, unsigned *offset, unsigned *size)
+/* data: what was written there, or NULL. */
+static bool window_target(const struct virtio_pci *vp, struct pci_root *root, unsigned *offset, unsigned *size, uint32_t *data)
 {
-	uint32_t start = pci_get32(&vp->pci, vp->window + WINDOW_OFFSET), length = pci_get32(&vp->pci, vp->window + WINDOW_LENGTH);
+	uint32_t start, length;
+	uint8_t bar;
 
+	lock_take(&root->lock);
+	bar = vp->pci.config[vp->window + WINDOW_BAR];
+	start = pci_get32(&vp->pci, vp->window + WINDOW_OFFSET);
+	length = pci_get32(&vp->pci, vp->window + WINDOW_LENGTH);
+	if (data)
+		*data = pci_get32(&vp->pci, vp->window + WINDOW_DATA);
+	lock_release(&root->lock);
 	*offset = start;
 	*size = length;
-	return vp->pci.config[vp->window + WINDOW_BAR] == BAR_REGS && (length == 1 || length == 2 || length == 4) &&
+	return bar == BAR_REGS && (length == 1 || length == 2 || length == 4) &&
 	       start % length == 0 && start < REGS_SIZE;
 }
 
@@ -336,27 +349,30 @@ static bool touches_data(const struct virtio_pci *vp, unsigned offset, unsigned 
 	return offset < vp->window + WINDOW_DATA + 4 && offset + size > vp->window + WINDOW_DATA;
 }
 
-static void config_reading(struct pci_function *function, unsigned offset, unsigned size)
-{
-	struct virtio_pci *vp = container_of(function, struct virtio_pci, pci);
-	unsigned at, length;
-
-	if (!touches_data(vp, offset, size) || !window_target(vp, &at, &length))
-		return;
-	lock_take(&function->dev.lock);
-	pci_put32(function, vp->window + WINDOW_DATA, regs_read(vp, at, length));
-	lock_release(&function->dev.lock);
-}
-
-static void config_written(struct pci_function *function, unsigned offset, unsigned size)
+static void config_reading(struct pci_function *function, struct pci_root *root, unsigned offset, unsigned size)
 {
 	struct virtio_pci *vp = container_of(function, struct virtio_pci, pci);
 	unsigned at, length;
 	uint32_t value;
 
-	if (!touches_data(vp, offset, size) || !window_target(vp, &at, &length))
+	if (!touches_data(vp, offset, size) || !window_target(vp, root, &at, &length, NULL))
 		return;
-	value = pci_get32(function, vp->window + WINDOW_DATA);
+	lock_take(&function->dev.lock);
+	value = regs_read(vp, at, length);
+	lock_release(&function->dev.lock);
+	lock_take(&root->lock);
+	pci_put32(function, vp->window + WINDOW_DATA, value);
+	lock_release(&root->lock);
+}
+
+static void config_done(struct pci_function *function, struct pci_root *root, unsigned offset, unsigned size)
+{
+	struct virtio_pci *vp = container_of(function, struct virtio_pci, pci);
+	unsigned at, length;
+	uint32_t value;
+
+	if (!touches_data(vp, offset, size) || !window_target(vp, root, &at, &length, &value))
+		return;
 	if (length < 4)
 		value &= (1u << (8 * length)) - 1;
 	lock_take(&function->dev.lock);
@@ -366,7 +382,7 @@ static void config_written(struct pci_function *function, unsigned offset, unsig
 
 static const struct pci_function_ops function_ops = {
 	.config_reading = config_reading,
-	.config_written = config_written,
+	.config_done = config_done,
 };
 
 /* ---- life ---- */
@@ -395,8 +411,19 @@ static void free_transport(struct virtio_pci *vp)
 {
 	if (vp->msix)
 		msix_destroy(vp->msix);
+	pci_rom_destroy(vp->rom);
 	platform_free((void *)vp->vectors);
 	platform_free(vp);
+}
+
+static void virtio_pci_stats(struct device *dev, struct stats_sink *sink)
+{
+	virtio_stats(virtio_pci_of(dev)->vdev, sink);
+}
+
+static int virtio_pci_set_link(struct device *dev, bool up)
+{
+	return virtio_set_link(virtio_pci_of(dev)->vdev, up);
 }
 
 static void virtio_pci_destroy(struct device *dev)
@@ -412,6 +439,8 @@ static const struct device_ops device_ops = {
 	.reset = virtio_pci_reset,
 	.read = bar_read,
 	.write = bar_write,
+	.stats = virtio_pci_stats,
+	.set_link = virtio_pci_set_link,
 	.destroy = virtio_pci_destroy,
 };
 
@@ -483,6 +512,11 @@ static int build(struct virtio_pci *vp, bool behind_port)
 		return r;
 	pci_add_bar(&vp->pci, BAR_REGS, PCI_BAR_MEM64, REGS_SIZE, 1, 4);
 	pci_set_prefetchable(&vp->pci, BAR_REGS);
+	if (vp->vdev->rom) {
+		r = pci_rom_create(&vp->pci, vp->vdev->rom, &vp->rom);
+		if (r)
+			return r;
+	}
 	add_capabilities(vp);
 	forget(vp);
 	return 0;

@@ -3,6 +3,7 @@
  *     BAR 1  MSI-X (dev/pci/msix.h): vectors for all queues and the configuration, as many as there can be
  *     BAR 4  0x0000 common configuration   0x1000 interrupt status
  *            0x2000 device configuration   0x3000 notification, four bytes a queue
+ *     ROM    what the device has for firmware (dev/pci/rom.h), if anything
  *
  * Example: `virtio_pci_create(root, NULL, PCI_DEVFN(2, 0), vdev, "disk0", &function);`
  */

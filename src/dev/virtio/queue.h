@@ -1,4 +1,4 @@
-/* Split virtqueues (virtio 1.2 §2.7): the only code that walks rings.
+/* Virtqueues, split (virtio 1.2 §2.7) and packed (§2.8): the only code that walks rings. A device can't tell which it has.
  *
  * Example (all of it under the device's lock):
  *     while (virtq_pop(queue, &chain) > 0) {
@@ -26,15 +26,23 @@
 
 struct mem;
 struct virtio_device;
+struct virtq_ring_ops; /* queue_ring.h */
 
 /* One popped chain: host views of the driver's buffers, the device-readable ones first. bufs and
  * gpas run in parallel; [0, out_count) is readable, [out_count, out_count + in_count) writable. */
 struct virtq_chain {
-	uint16_t head;
+	uint16_t head;  /* split: index of the first descriptor; packed: the buffer's id */
+	uint16_t slots; /* packed: descriptors in the ring */
 	unsigned out_count, in_count;
 	uint64_t out_len, in_len; /* bytes */
 	struct iobuf bufs[VIRTQ_MAX_SEGS];
 	gpa_t gpas[VIRTQ_MAX_SEGS];
+};
+
+/* A used descriptor that is not published yet. */
+struct virtq_filled {
+	uint32_t len;
+	uint16_t id, slots;
 };
 
 struct virtq {
@@ -44,24 +52,32 @@ struct virtq {
 
 	/* Set by the driver through the transport, while not ready. */
 	uint16_t size;
-	gpa_t desc_gpa, avail_gpa, used_gpa;
+	gpa_t desc_gpa, avail_gpa, used_gpa; /* packed: the ring, the driver's event suppression, the device's */
 	bool ready;
 
 	/* While ready: the rings as the host sees them, and where we are in them. */
-	const uint8_t *desc;
-	uint8_t *avail, *used;
-	uint16_t next_avail;    /* index of the next entry to pop */
-	uint16_t next_used;     /* index of the next used entry to publish */
-	uint16_t signalled;     /* next_used at the last virtq_signal() */
+	const struct virtq_ring_ops *ring;
+	uint8_t *desc, *avail, *used;
+	uint16_t next_avail;    /* the next entry to pop: split: free-running; packed: a place in the ring */
+	uint16_t next_used;     /* the next used entry to publish, likewise */
+	uint16_t signalled;     /* split: next_used at the last virtq_signal() */
 	bool event_idx, indirect;
+	struct {
+		bool avail_wrap, used_wrap;     /* wrap counters of next_avail and next_used */
+		unsigned taken;                 /* descriptors of chains that are out; at most size */
+		unsigned unsignalled;           /* descriptors used since the last virtq_signal(), at most size */
+		uint32_t takes;                 /* chains ever popped; */
+		uint16_t slots[VIRTQ_MAX_SIZE]; /* how many descriptors the last ones had */
+		struct virtq_filled filled[VIRTQ_MAX_SIZE]; /* virtq_fill(), until virtq_publish() */
+	} packed;
 
 	_Atomic uint32_t out;   /* popped and not given back; reset sleeps on it */
 	struct work work;       /* the device's notify() for this queue, on the I/O thread */
 };
 
-/* Checks and maps the rings. 0; -EINVAL: size or alignment; -EFAULT: not in (writable) RAM; -EBUSY:
- * chains of an earlier life are still out. */
-int virtq_start(struct virtq *queue, bool event_idx, bool indirect) must_check;
+/* Checks and maps the rings, in the layout that the driver's features say. 0; -EINVAL: size or alignment; -EFAULT: not in
+ * (writable) RAM; -EBUSY: chains of an earlier life are still out. */
+int virtq_start(struct virtq *queue, uint64_t features) must_check;
 /* Back to what a reset leaves; nothing may be out. */
 void virtq_reset(struct virtq *queue);
 
@@ -76,8 +92,8 @@ void virtq_unpop(struct virtq *queue, unsigned count);
 /* Gives back a chain without an answer: the device or the queue is being reset. */
 void virtq_drop(struct virtq *queue);
 
-/* For frames that fill several chains: virtq_fill() writes the used entry `ahead` places past the
- * published index, virtq_publish() makes `count` of them visible at once and gives them back. */
+/* For frames that fill several chains: virtq_fill() prepares the used entry `ahead` chains past what is published,
+ * virtq_publish() makes `count` of them visible at once and gives them back. */
 void virtq_fill(struct virtq *queue, struct virtq_chain *chain, unsigned ahead, uint32_t written);
 void virtq_publish(struct virtq *queue, unsigned count);
 
@@ -88,7 +104,7 @@ void virtq_signal(struct virtq *queue);
  * meanwhile: look again instead of waiting for a kick. */
 void virtq_disable_notify(struct virtq *queue);
 bool virtq_enable_notify(struct virtq *queue) must_check;
-/* The same for a device that found `enough` chains available and needs more than those. */
+/* The same for a device that has just unpopped the `enough` chains that there were, and needs more than those. */
 bool virtq_enable_notify_beyond(struct virtq *queue, unsigned enough) must_check;
 
 /* Copies from the readable part at offset; returns the bytes copied (less at the end). */

@@ -13,7 +13,8 @@
 #include <stdatomic.h>
 
 #define COMMON_FEATURES                                                                            \
-	(VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_RING_RESET)
+	(VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_RING_PACKED |         \
+	 VIRTIO_F_RING_RESET)
 
 /* The bits that a driver may set; it clears them only all at once. */
 #define DRIVER_STATUS                                                                              \
@@ -58,6 +59,8 @@ int virtio_device_init(struct virtio_device *dev, struct vm *vm, const struct vi
 
 void virtio_device_fini(struct virtio_device *dev)
 {
+	for (unsigned i = 0; dev->queues && i < dev->queue_count; i++)
+		work_cancel(&dev->queues[i].work);
 	platform_free(dev->queues);
 	dev->queues = NULL;
 }
@@ -164,7 +167,23 @@ void virtio_machine_reset(struct virtio_device *dev)
 			log_error("virtio", "%s: the backend still holds requests of queue %u", dev->label, i);
 		virtq_reset(&dev->queues[i]);
 	}
+	if (dev->ops->machine_reset)
+		dev->ops->machine_reset(dev);
 	lock_release(&dev->lock);
+}
+
+void virtio_stats(struct virtio_device *dev, struct stats_sink *sink)
+{
+	if (dev->ops->stats)
+		dev->ops->stats(dev, sink);
+}
+
+int virtio_set_link(struct virtio_device *dev, bool up)
+{
+	if (!dev->ops->set_link)
+		return -EOPNOTSUPP;
+	dev->ops->set_link(dev, up);
+	return 0;
 }
 
 void virtio_destroy(struct virtio_device *dev)
@@ -381,8 +400,7 @@ void virtio_queue_enable(struct virtio_device *dev, uint32_t index)
 	lock_take(&dev->lock);
 	/* Before FEATURES_OK it isn't settled what the rings look like. */
 	if (!queue->ready && (dev->status & VIRTIO_STATUS_FEATURES_OK)) {
-		err = virtq_start(queue, virtio_has(dev, VIRTIO_F_EVENT_IDX),
-				  virtio_has(dev, VIRTIO_F_INDIRECT_DESC));
+		err = virtq_start(queue, dev->driver_features);
 		if (err < 0)
 			virtio_device_broken(dev, err == -EFAULT
 							  ? "a ring is not in RAM"

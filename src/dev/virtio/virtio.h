@@ -17,12 +17,19 @@
 
 #include "base/lock.h"
 #include "base/types.h"
+#include "dev/virtio/limiter.h"
 #include "dev/virtio/queue.h"
 
 struct vm;
 struct block_backend;
 struct net_backend;
 struct char_backend;
+struct vsock_backend;
+struct vhost_backend;
+struct share_backend;
+struct stats_sink;
+struct input_sink;
+struct image;
 struct virtio_device;
 
 /* virtio 1.2 §5 */
@@ -31,6 +38,14 @@ enum virtio_device_id {
 	VIRTIO_ID_BLOCK = 2,
 	VIRTIO_ID_CONSOLE = 3,
 	VIRTIO_ID_RNG = 4,
+	VIRTIO_ID_BALLOON = 5,
+	VIRTIO_ID_SCSI = 8,
+	VIRTIO_ID_INPUT = 18,
+	VIRTIO_ID_9P = 9,
+	VIRTIO_ID_VSOCK = 19,
+	VIRTIO_ID_MEM = 24,
+	VIRTIO_ID_FS = 26,
+	VIRTIO_ID_PMEM = 27,
 };
 
 /* virtio 1.2 §2.1 */
@@ -47,6 +62,7 @@ enum virtio_status {
 #define VIRTIO_F_INDIRECT_DESC (1ull << 28)
 #define VIRTIO_F_EVENT_IDX     (1ull << 29)
 #define VIRTIO_F_VERSION_1     (1ull << 32)
+#define VIRTIO_F_RING_PACKED   (1ull << 34)
 #define VIRTIO_F_RING_RESET    (1ull << 40)
 
 /* Bits of the interrupt status, virtio 1.2 §4.2.2, §4.1.4.5 */
@@ -75,6 +91,12 @@ struct virtio_device_ops {
 	void (*queue_reset)(struct virtio_device *dev, struct virtq *queue);
 	/* Optional: makes the backend finish what it has (machine reset, destruction). No lock held. */
 	void (*drain)(struct virtio_device *dev);
+	/* Optional: figures so far (core/stats.h). The I/O thread, or when it no longer runs; no lock held. */
+	void (*stats)(struct virtio_device *dev, struct stats_sink *sink);
+	/* Optional: what a reset of the machine does beyond that of the device; after it. Lock held. */
+	void (*machine_reset)(struct virtio_device *dev);
+	/* Optional: the cable of a network card is plugged in or not. I/O thread, no lock held. */
+	void (*set_link)(struct virtio_device *dev, bool up);
 	void (*destroy)(struct virtio_device *dev); /* frees dev's memory; not the backend */
 };
 
@@ -99,12 +121,13 @@ struct virtio_device {
 	uint8_t status;
 	uint32_t config_generation;
 
+	const struct image *rom; /* what firmware is to run of it, where the transport has a place for that; or NULL. Set before it is attached */
 	const struct virtio_transport_ops *transport_ops; /* NULL until attached */
 	void *transport;
 };
 
 /* Fills dev and allocates its queues, queue_sizes[i] being the largest size of queue i.
- * Adds VERSION_1, INDIRECT_DESC, EVENT_IDX and RING_RESET to features. -ENOMEM. */
+ * Adds VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED and RING_RESET to features. -ENOMEM. */
 int virtio_device_init(struct virtio_device *dev, struct vm *vm, const struct virtio_device_ops *ops,
 		       uint64_t features, unsigned config_size, unsigned queue_count,
 		       const uint16_t *queue_sizes) must_check;
@@ -157,14 +180,58 @@ void virtio_queue_doorbell(void *ctx);
 /* Machine reset: like status 0, but makes the backend finish first, so it runs on the I/O thread.
  * Not from within a backend's or device's own callback. */
 void virtio_machine_reset(struct virtio_device *dev);
-/* Drains and frees. After the vcpus have stopped, and before the backend is destroyed. */
+/* Adds the device's figures. The I/O thread, or when it no longer runs. */
+void virtio_stats(struct virtio_device *dev, struct stats_sink *sink);
+/* device_ops.set_link, for transports. */
+int virtio_set_link(struct virtio_device *dev, bool up) must_check;
+/* Drains and frees. After the vcpus have stopped or no longer reach it, and before the backend is destroyed. */
 void virtio_destroy(struct virtio_device *dev);
 
 /* ---- devices; backends are borrowed and outlive the device. 0 or -errno. ---- */
 
+#define VIRTIO_BLK_MAX_QUEUES 64
+struct virtio_blk_options {
+	unsigned queues; /* 0: 1 */
+	struct rate_limit limit;
+};
+/* -EINVAL: too many queues. */
+int virtio_blk_create_with(struct vm *vm, struct block_backend *backend, const struct virtio_blk_options *options,
+			   struct virtio_device **out) must_check;
 int virtio_blk_create(struct vm *vm, struct block_backend *backend, struct virtio_device **out) must_check;
+/* One adapter with a disk at each of LUN 0..count-1 of target 0; count 1..16. */
+int virtio_scsi_create(struct vm *vm, struct block_backend *const *backends, unsigned count, struct virtio_device **out) must_check;
+/* The backend's size has changed: tells the driver. Any thread. */
+void virtio_scsi_capacity_changed(struct virtio_device *dev, unsigned lun);
+
+#define VIRTIO_NET_MAX_PAIRS 32
+struct virtio_net_options {
+	unsigned pairs; /* of queues; 0: 1 */
+	struct rate_limit receive, send;
+};
+/* -EINVAL: too many queues. */
+int virtio_net_create_with(struct vm *vm, struct net_backend *backend, const struct virtio_net_options *options,
+			   struct virtio_device **out) must_check;
 int virtio_net_create(struct vm *vm, struct net_backend *backend, struct virtio_device **out) must_check;
+#define VIRTIO_9P_TAG_MAX 32
+/* tag is what the guest mounts: 1 to VIRTIO_9P_TAG_MAX bytes, copied. */
+int virtio_9p_create(struct vm *vm, const char *tag, struct share_backend *backend, struct virtio_device **out) must_check;
+/* Tells the guest that the link is up or down. Any thread. */
+void virtio_net_set_link(struct virtio_device *dev, bool up);
+/* Asks the guest to announce itself to the network, after it has moved there. Any thread. */
+void virtio_net_announce(struct virtio_device *dev);
+/* cid: the guest's address, 3 to 2^32 - 2. */
+int virtio_vsock_create(struct vm *vm, uint32_t cid, struct vsock_backend *backend, struct virtio_device **out) must_check;
+/* A card, and a shared file system, whose other half is at a vhost backend of 2, or VIRTIO_FS_QUEUES, queues (vhost.c). */
+#define VIRTIO_FS_TAG_MAX 36 /* bytes */
+#define VIRTIO_FS_QUEUES  2  /* for what is urgent, and for the rest */
+int virtio_vhost_net_create(struct vm *vm, struct vhost_backend *backend, const uint8_t mac[6], struct virtio_device **out) must_check;
+int virtio_fs_create(struct vm *vm, struct vhost_backend *backend, const char *tag, struct virtio_device **out) must_check;
+/* backend: the file that is mapped at [gpa, gpa+size); only flushes go there. */
+int virtio_pmem_create(struct vm *vm, struct block_backend *backend, gpa_t gpa, uint64_t size, struct virtio_device **out) must_check;
 int virtio_rng_create(struct vm *vm, struct virtio_device **out) must_check;
+enum virtio_input_kind { VIRTIO_INPUT_KEYBOARD, VIRTIO_INPUT_TABLET };
+/* sink: the device as those see it who have something to tell (dev/input/input.h); it lives as long as the device. */
+int virtio_input_create(struct vm *vm, enum virtio_input_kind kind, struct virtio_device **out, struct input_sink **sink) must_check;
 
 #define VIRTIO_CONSOLE_MAX_PORTS 16
 struct virtio_console_port {

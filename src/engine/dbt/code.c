@@ -665,7 +665,16 @@ static uint32_t slot_get(struct dbt *d, uint64_t target, enum dbt_kind kind)
 /* Where branches of a kind of code lead, by context. */
 static struct dbt_targets *of_contexts(const struct dbt *d, enum dbt_kind kind)
 {
-	return kind == DBT_KERNEL ? d->kernel_own : kind == DBT_USER ? d->targets : d->targets32;
+	switch (kind) {
+	case DBT_KERNEL:
+		return d->kernel_own;
+	case DBT_USER:
+		return d->targets;
+	case DBT_USER32:
+		return d->targets32;
+	default:
+		return d->kernel32;
+	}
 }
 
 /* Slots made since the last time get their stubs and the default in all contexts. */
@@ -1069,9 +1078,10 @@ int dbt_code_init(struct dbt *d, size_t code_size)
 	d->side_stack = mmap(NULL, DBT_SIDE_STACK + 2 * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	d->targets = calloc(DBT_CONTEXTS_MAX, sizeof(*d->targets));
 	d->targets32 = calloc(DBT_CONTEXTS_MAX, sizeof(*d->targets32));
+	d->kernel32 = calloc(DBT_CONTEXTS_MAX, sizeof(*d->kernel32));
 	d->kernel_own = calloc(DBT_CONTEXTS_MAX, sizeof(*d->kernel_own));
 	if (!d->meta || !d->tb_order || !d->tb_hash || !d->tb_filter || !d->moved || !d->moved_arena || !d->page_hash || !d->sites || !d->links || d->side_stack == MAP_FAILED ||
-	    !d->targets || !d->targets32 || !d->kernel_own)
+	    !d->targets || !d->targets32 || !d->kernel32 || !d->kernel_own)
 		return -ENOMEM;
 	/* Guard, user code's, guard, supervisor code's, guard. */
 	if (mprotect(d->side_stack + PAGE_SIZE, DBT_SIDE_STACK, PROT_READ | PROT_WRITE) < 0 ||

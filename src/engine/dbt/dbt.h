@@ -153,6 +153,7 @@ enum dbt_kind {
 	DBT_KERNEL,
 	DBT_USER,
 	DBT_USER32,
+	DBT_KERNEL32,
 	DBT_KINDS,
 };
 struct dbt_slots {
@@ -285,6 +286,7 @@ struct dbt {
 	struct dbt_targets kernel;      /* supervisor code: one for all contexts, while what it leads to is global */
 	struct dbt_targets *targets;    /* 64-bit user code: one a context */
 	struct dbt_targets *targets32;  /* 32-bit user code: likewise */
+	struct dbt_targets *kernel32;   /* 32-bit supervisor code: likewise */
 	struct dbt_targets *kernel_own; /* supervisor code: one a context, for a guest whose kernel pages are not global */
 	bool kernel_private;            /* kernel_own is in use */
 	unsigned kernel_flushes;        /* of `kernel`, because another context was taken */
@@ -440,6 +442,7 @@ bool dbt_looks_first(const struct x86_insn *insn);
 extern const struct cpu_mmu_hooks dbt_mmu_hooks;
 /* [gpa, gpa+len) was written by somebody who is not a vcpu (mem.written). */
 void dbt_memory_written(void *vm, gpa_t gpa, uint64_t len);
+void dbt_memory_discarded(void *vm, gpa_t gpa, uint64_t len); /* mem.discarded */
 /* Drops what others' writes have made stale. Own thread. */
 void dbt_see_writes(struct dbt *d);
 
@@ -464,7 +467,7 @@ void dbt_x87_store(struct dbt *d);
 void dbt_x87_load(struct dbt *d);
 
 /* -- narrow.c -- */
-/* Is 32-bit user code such that it can be translated? Also notes what there is to say of FS and GS. */
+/* Is 32-bit code such that it can be translated? Also notes what there is to say of FS and GS. */
 bool dbt_narrow_good(struct dbt *d);
 /* Translated 32-bit code has returned: its registers have 32 bits. */
 void dbt_narrow_truncate(struct dbt *d);
@@ -491,13 +494,17 @@ static inline bool dbt_narrow(const struct dbt *d)
 
 static inline enum dbt_kind dbt_kind_now(const struct dbt *d)
 {
-	return d->cpu.cpl != 3 ? DBT_KERNEL : dbt_narrow(d) ? DBT_USER32 : DBT_USER;
+	if (dbt_narrow(d))
+		return d->cpu.cpl == 3 ? DBT_USER32 : DBT_KERNEL32;
+	return d->cpu.cpl == 3 ? DBT_USER : DBT_KERNEL;
 }
 
 /* Which table's entries translated code goes by. */
 static inline unsigned dbt_table_index(const struct dbt *d)
 {
-	return dbt_narrow(d) ? DBT_TABLE_USER32 : d->cpu.rights;
+	if (dbt_narrow(d))
+		return d->cpu.cpl == 3 ? DBT_TABLE_USER32 : DBT_TABLE_KERNEL32;
+	return d->cpu.rights;
 }
 
 static inline struct dbt *dbt_of(struct cpu *cpu)

@@ -63,6 +63,7 @@ static int dbt_vm_init(struct vm *vm, char *why, size_t why_size)
 	}
 	vm->engine_vm = shared;
 	vm->mem.written = dbt_memory_written;
+	vm->mem.discarded = dbt_memory_discarded;
 	vm->mem.written_ctx = shared;
 	return 0;
 }
@@ -72,6 +73,7 @@ static void dbt_vm_destroy(struct vm *vm)
 	struct dbt_vm *shared = vm->engine_vm;
 
 	vm->mem.written = NULL;
+	vm->mem.discarded = NULL;
 	dbt_signals_exit();
 	dbt_ram_destroy(shared->ram);
 	platform_free(shared);

@@ -216,10 +216,15 @@ static uint8_t *view_for(struct dbt_mmu *mmu, gpa_t page, bool write, bool writa
 	return view || write ? view : dbt_ram_view(mmu->ram, page, false);
 }
 
+static enum tlb_index rights_of(unsigned table)
+{
+	return table == DBT_TABLE_USER32 ? TLB_USER : table == DBT_TABLE_KERNEL32 ? TLB_SUPERVISOR_AC : (enum tlb_index)table;
+}
+
 enum dbt_fill dbt_mmu_fill(struct dbt_mmu *mmu, gva_t gva, bool write, unsigned table_index, uint64_t *addend)
 {
-	bool narrow = table_index == DBT_TABLE_USER32;
-	enum tlb_index index = narrow ? TLB_USER : (enum tlb_index)table_index;
+	bool narrow = table_index == DBT_TABLE_USER32 || table_index == DBT_TABLE_KERNEL32;
+	enum tlb_index index = rights_of(table_index);
 	struct cpu *cpu = mmu->cpu;
 	struct mem *mem = &cpu->vm->mem;
 	struct dbt_table *table;

@@ -28,10 +28,12 @@
 #define DBT_TABLE_BIAS 28
 #define DBT_CONTEXTS_MAX 16
 
-/* The tables of a context: one for each enum tlb_index, and that of 32-bit user code, whose entries all lie below 4 GiB:
- * its addresses are computed with 64 bits, and those that would have to wrap fault. */
-#define DBT_TABLE_USER32 TLB_COUNT
-#define DBT_TABLES       (TLB_COUNT + 1)
+/* The tables of a context: one for each enum tlb_index, and those of 32-bit code, whose entries all lie below 4 GiB:
+ * its addresses are computed with 64 bits, and those that would have to wrap fault. Supervisor code has one for its accesses without
+ * SMAP. */
+#define DBT_TABLE_USER32   TLB_COUNT
+#define DBT_TABLE_KERNEL32 (TLB_COUNT + 1)
+#define DBT_TABLES         (TLB_COUNT + 2)
 
 struct dbt_table;
 

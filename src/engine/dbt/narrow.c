@@ -1,4 +1,4 @@
-/* 32-bit user code under a 64-bit system (compatibility mode), translated to 64-bit host code.
+/* 32-bit code (compatibility mode, and protected mode without a 64-bit system), translated to 64-bit host code.
  *
  * What is taken for granted of it: CS, SS, DS and ES are flat (base 0, limit 4 GiB - 1, readable and writable), and the
  * upper halves of the eight registers are zero. dbt_narrow_good() looks at both whenever such code is entered from C; segments are
@@ -6,7 +6,7 @@
  * each access by it to the interpreter.
  *
  * Addresses: [register + disp] is computed with 64 bits like any other, without a look at whether it wraps. If it does, the sum lies
- * outside the low 4 GiB, where the table of 32-bit code (DBT_TABLE_USER32) has no entry: it faults, and the interpreter
+ * outside the low 4 GiB, where the table of 32-bit code (DBT_TABLE_USER32, DBT_TABLE_KERNEL32) has no entry: it faults, and the interpreter
  * does it. All other forms go by an LEA of 32 bits, which wraps. ESP is moved by an LEA of 64 bits, for a kept addend must never
  * belong to another address than the 64-bit sum; where it would have had to wrap it is put right when C is back
  * (dbt_narrow_truncate()).

@@ -294,6 +294,17 @@ static void collapse(struct views *v, uint64_t page)
 		madvise(hva, HUGE_SIZE, MADV_COLLAPSE);
 }
 
+static bool guard_all(const struct iovec *guards, unsigned count)
+{
+	if (process_madvise(PIDFD_SELF, guards, count, MADV_GUARD_INSTALL, 0) == (ssize_t)count * PAGE_SIZE)
+		return true;
+	/* A container's seccomp filter may forbid the vector. */
+	for (unsigned i = 0; i < count; i++)
+		if (madvise(guards[i].iov_base, PAGE_SIZE, MADV_GUARD_INSTALL) < 0)
+			return false;
+	return true;
+}
+
 /* Makes every page of the other parity in the window a guard, and those next to its ends. */
 static bool install_guards(struct views *v, unsigned view, uint64_t window)
 {
@@ -305,13 +316,7 @@ static bool install_guards(struct views *v, unsigned view, uint64_t window)
 	for (unsigned i = 0; i < ARRAY_SIZE(guards); i++, page += 2)
 		if (page < v->pages)
 			guards[count++] = (struct iovec){v->base[view] + (page << PAGE_SHIFT), PAGE_SIZE};
-	if (process_madvise(PIDFD_SELF, guards, count, MADV_GUARD_INSTALL, 0) == (ssize_t)count * PAGE_SIZE)
-		return true;
-	/* A container's seccomp filter may forbid the vector. */
-	for (unsigned i = 0; i < count; i++)
-		if (madvise(guards[i].iov_base, PAGE_SIZE, MADV_GUARD_INSTALL) < 0)
-			return false;
-	return true;
+	return guard_all(guards, count);
 }
 
 static uint8_t *view_of(struct dbt_ram *ram, gpa_t gpa, bool writable, bool ready_only)
@@ -467,6 +472,66 @@ void dbt_ram_protect(struct dbt_ram *ram, gpa_t gpa)
 void dbt_ram_unprotect(struct dbt_ram *ram, gpa_t gpa)
 {
 	set_protection(ram, gpa, false);
+}
+
+/* Does a guard of the page belong to a window that is in use? It lies in the page's own or, at its ends, in a neighbour's. */
+static bool guard_in_use(const struct views *v, unsigned view, uint64_t page)
+{
+	uint64_t before = page ? page - 1 : page, behind = page + 1 < v->pages ? page + 1 : page;
+	const unsigned shift = WINDOW_SHIFT - PAGE_SHIFT;
+
+	return bit_test(v->ready[view], before >> shift) || bit_test(v->ready[view], behind >> shift);
+}
+
+static void restore_guards(struct views *v, unsigned view, uint64_t first, uint64_t end)
+{
+	struct iovec guards[WINDOW_PAGES / 2];
+	unsigned count = 0;
+
+	/* Those are the pages of the other parity. */
+	for (uint64_t page = first + ((first ^ view ^ 1) & 1); page < end; page += 2) {
+		if (guard_in_use(v, view, page))
+			guards[count++] = (struct iovec){v->base[view] + (page << PAGE_SHIFT), PAGE_SIZE};
+		if (count == ARRAY_SIZE(guards) || (count && page + 2 >= end)) {
+			/* A page table that has no room for a guard is a host without memory: nobody touches the view then. */
+			if (!guard_all(guards, count))
+				BUG_ON(mprotect(v->base[view], v->slot->size, PROT_NONE) < 0);
+			count = 0;
+		}
+	}
+}
+
+static void restore_protection(struct views *v, uint64_t page)
+{
+	uint64_t region = page >> (HUGE_SHIFT - PAGE_SHIFT);
+
+	if (!bit_test(v->protected_pages, page))
+		return;
+	if (!guard(v->base[VIEW_WRITE + (page & 1)] + (page << PAGE_SHIFT)) ||
+	    (bit_test(v->mapped[0], region) &&
+	     !guard(region_address(v, true, region) + ((page << PAGE_SHIFT) & (HUGE_SIZE - 1)))))
+		stop_writing(v);
+}
+
+void dbt_ram_discarded(struct dbt_ram *ram, gpa_t gpa, uint64_t len)
+{
+	struct views *v;
+	uint64_t first, count;
+
+	for (; len; gpa += count << PAGE_SHIFT, len -= count << PAGE_SHIFT) {
+		count = 1;
+		v = find(ram, gpa);
+		if (!v || !v->base[VIEW_WRITE])
+			continue;
+		first = (gpa - v->slot->gpa) >> PAGE_SHIFT;
+		count = v->pages - first < len >> PAGE_SHIFT ? v->pages - first : len >> PAGE_SHIFT;
+		lock_take(&ram->lock);
+		for (unsigned view = 0; view < VIEWS; view++)
+			restore_guards(v, view, first, first + count);
+		for (uint64_t page = first; page < first + count; page++)
+			restore_protection(v, page);
+		lock_release(&ram->lock);
+	}
 }
 
 struct dbt_ram_counts dbt_ram_counts(const struct dbt_ram *ram)

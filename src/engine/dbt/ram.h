@@ -52,6 +52,10 @@ bool dbt_ram_protected(struct dbt_ram *ram, gpa_t gpa);
 void dbt_ram_protect(struct dbt_ram *ram, gpa_t gpa);
 void dbt_ram_unprotect(struct dbt_ram *ram, gpa_t gpa);
 
+/* The memory of whole pages [gpa, gpa+len) was taken away below the views (mem.discarded): what lies there is a guard again where it has to be.
+ * (Linux drops guards in page tables of memory that is touched while it is taken away.) Any thread. */
+void dbt_ram_discarded(struct dbt_ram *ram, gpa_t gpa, uint64_t len);
+
 /* Where invalid table entries point: the middle one of 3 pages that are PROT_NONE for ever. */
 uint8_t *dbt_ram_nowhere(struct dbt_ram *ram);
 

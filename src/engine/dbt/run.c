@@ -20,7 +20,7 @@ static bool translatable(struct dbt *d)
 	if (cpu->mode == X86_MODE_64)
 		return true;
 	/* A table of its own: there may be no address space for one. */
-	return cpu_narrow_user(cpu) && dbt_narrow_good(d) && dbt_mmu_table(&d->mmu, DBT_TABLE_USER32);
+	return cpu_narrow(cpu) && dbt_narrow_good(d) && dbt_mmu_table(&d->mmu, dbt_table_index(d));
 }
 
 /* ---- x87: in the host's registers while translated code uses it ---- */

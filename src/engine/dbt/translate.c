@@ -336,8 +336,8 @@ void tr_begin(struct tr *tr, struct dbt *d, uint64_t rip, gpa_t gpa, const uint8
 	tr->second = NULL;
 	tr->sites = dbt_site_any(d, gpa);
 	tr->kind = dbt_kind_now(d);
-	tr->user = tr->kind != DBT_KERNEL;
-	tr->narrow = tr->kind == DBT_USER32;
+	tr->user = tr->kind == DBT_USER || tr->kind == DBT_USER32;
+	tr->narrow = tr->kind == DBT_USER32 || tr->kind == DBT_KERNEL32;
 	tr->word = tr->narrow ? 4 : 8;
 	tr->count = tr->exit_count = 0;
 	tr->ended = tr->failed = tr->uses_x87 = tr->shadow = false;

@@ -94,6 +94,13 @@ void dbt_memory_written(void *ctx, gpa_t gpa, uint64_t len)
 	}
 }
 
+void dbt_memory_discarded(void *ctx, gpa_t gpa, uint64_t len)
+{
+	struct dbt_vm *shared = ctx;
+
+	dbt_ram_discarded(shared->ram, gpa, len);
+}
+
 void dbt_see_writes(struct dbt *d)
 {
 	struct dbt_writes *writes = &d->shared->writes;

@@ -23,6 +23,7 @@ struct control_options {
 	const char *name;    /* or NULL: the process's number */
 	const char *console; /* path of the detached console's socket, or NULL */
 	struct gdb_server *gdb; /* or NULL */
+	struct plugs **plugs;   /* *plugs may be NULL: nothing can be plugged in; it is there when control_start() is called */
 };
 
 /* -errno with one sentence in why: there is no place for the socket. What the options point to stays. */

@@ -8,20 +8,27 @@
 #include "host/linux/launch.h"
 
 #include "arch/state.h"
-#include "backend/block_raw.h"
+#include "backend/block_image.h"
 #include "backend/char.h"
 #include "backend/char_memory.h"
+#include "backend/share_dir.h"
+#include "backend/vsock_unix.h"
 #include "board/board.h"
 #include "core/vm.h"
 #include "host/linux/block_counts.h"
+#include "host/linux/boot_disk.h"
 #include "host/linux/calibrate.h"
 #include "host/linux/command.h"
 #include "host/linux/control_server.h"
+#include "host/linux/disks.h"
+#include "host/linux/firmware.h"
 #include "host/linux/gdb_server.h"
 #include "host/linux/image_file.h"
 #include "host/linux/loop.h"
 #include "host/linux/memory.h"
 #include "host/linux/nets.h"
+#include "host/linux/plugs.h"
+#include "host/linux/pmems.h"
 #include "host/linux/keeper.h"
 #include "host/linux/sandbox.h"
 #include "host/linux/signals.h"
@@ -30,6 +37,7 @@
 #include "host/linux/stats.h"
 #include "host/linux/threads.h"
 #include "host/linux/translations.h"
+#include "host/linux/vhosts.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -48,7 +56,7 @@ struct launch {
 	const struct vm_config *config;
 	const struct board_ops *board;
 	const struct engine_ops *engine;
-	struct image kernel, initrd, firmware;
+	struct image kernel, initrd, firmware, firmware_vars, vga_rom, net_roms[CONFIG_MAX_NETS];
 	struct command *command;
 	struct board_inputs inputs;
 	struct loop *loop;
@@ -67,6 +75,7 @@ struct launch {
 	struct control *control;
 	char console_path[REGISTRY_PATH_MAX];
 	struct gdb_server *gdb;
+	struct plugs *plugs; /* NULL: nothing can be plugged in while it runs */
 	struct translations *translations; /* --dump tb, --perf-map */
 	struct keeper *keeper;        /* of translations; NULL: none are kept */
 	struct sandbox *sandbox;      /* NULL with --no-sandbox */
@@ -74,14 +83,6 @@ struct launch {
 };
 
 /* ---- what the description names ---- */
-
-/* Debian's packages of firmware, by name. */
-static const char *firmware_path(const char *name)
-{
-	if (!strcmp(name, "seabios"))
-		return "/usr/share/seabios/bios-256k.bin";
-	return strcmp(name, "ovmf") ? name : "/usr/share/OVMF/OVMF_CODE_4M.fd";
-}
 
 static int open_image(struct launch *launch, struct image *image, const char *path, const char *what,
 		      const struct image **input)
@@ -93,14 +94,59 @@ static int open_image(struct launch *launch, struct image *image, const char *pa
 	return r;
 }
 
+static bool firmware_by_disk(const struct vm_config *config)
+{
+	return config->firmware && !strcmp(config->firmware, "auto");
+}
+
+/* What the description says, or by_default, if that is installed. */
+static int open_net_roms(struct launch *launch, const char *by_default)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < launch->config->net_count && !r; i++) {
+		const char *path = launch->config->nets[i].rom;
+
+		if (!path)
+			path = by_default && access(by_default, R_OK) == 0 ? by_default : "none";
+		if (strcmp(path, "none"))
+			r = open_image(launch, &launch->net_roms[i], path, "card's ROM", &launch->inputs.net_roms[i]);
+	}
+	return r;
+}
+
+/* name: as firmware_find() takes it. */
+static int open_firmware(struct launch *launch, const char *name)
+{
+	const struct firmware_files files = firmware_find(name);
+	const char *vars = launch->config->firmware_vars;
+	int r = open_image(launch, &launch->firmware, files.code, "firmware", &launch->inputs.firmware);
+
+	if (!r && vars && !launch->config->dry_run)
+		r = firmware_make_vars(vars, files.vars, launch->why, sizeof(launch->why));
+	if (!r)
+		r = open_net_roms(launch, files.net_rom);
+	if (r)
+		return r;
+	if (!vars || (launch->config->dry_run && access(vars, F_OK) < 0))
+		vars = files.vars;
+	/* Firmware that brings drivers of its own does without. */
+	if (access(FIRMWARE_VGA_ROM, R_OK) == 0)
+		r = open_image(launch, &launch->vga_rom, FIRMWARE_VGA_ROM, "graphics ROM", &launch->inputs.vga_rom);
+	if (r)
+		return r;
+	return open_image(launch, &launch->firmware_vars, vars, "variables of the firmware", &launch->inputs.firmware_vars);
+}
+
 static int open_images(struct launch *launch)
 {
 	const struct vm_config *config = launch->config;
 	int r = open_image(launch, &launch->kernel, config->kernel, "kernel", &launch->inputs.kernel);
 
-	if (!r)
-		r = open_image(launch, &launch->firmware, config->firmware ? firmware_path(config->firmware) : NULL, "firmware",
-			       &launch->inputs.firmware);
+	if (!r && config->firmware && !firmware_by_disk(config))
+		r = open_firmware(launch, config->firmware);
+	if (!r && !config->firmware)
+		r = open_net_roms(launch, NULL);
 	if (r)
 		return r;
 	if (!config->initrd)
@@ -126,6 +172,15 @@ static int check_disks(struct launch *launch)
 		if (access(disk->path, disk->read_only ? R_OK : R_OK | W_OK) < 0) {
 			snprintf(launch->why, sizeof(launch->why), "disk %s can't be opened%s: %s; check --disk", disk->path,
 				 disk->read_only ? "" : " for writing", strerror(errno));
+			return -errno;
+		}
+	}
+	for (unsigned i = 0; i < launch->config->pmem_count; i++) {
+		const struct pmem_config *pmem = &launch->config->pmems[i];
+
+		if (access(pmem->path, pmem->read_only ? R_OK : R_OK | W_OK) < 0) {
+			snprintf(launch->why, sizeof(launch->why), "%s can't be opened%s: %s; check --pmem", pmem->path,
+				 pmem->read_only ? "" : " for writing", strerror(errno));
 			return -errno;
 		}
 	}
@@ -229,15 +284,24 @@ static int enter_vcpu(void *ctx)
 	return enter_sandbox(ctx, SANDBOX_VCPU);
 }
 
-static bool enter_worker(void *ctx)
+/* A disk's thread may have something to do before there is a sandbox: reading what firmware a disk wants. */
+static int enter_worker(void *ctx)
 {
-	return enter_sandbox(ctx, SANDBOX_BLOCK) == 0;
+	struct launch *launch = ctx;
+
+	if (!launch->sandbox)
+		return launch->config->no_sandbox ? 1 : 0;
+	return enter_sandbox(launch, SANDBOX_BLOCK) == 0 ? 1 : -EPERM;
 }
 
 /* What is the process's own, and what becomes of the vcpu threads later. */
 static int prepare_sandbox(struct launch *launch)
 {
-	const struct sandbox_options options = {.network = nets_need_sockets(launch->config)};
+	const struct sandbox_options options = {.network = nets_need_sockets(launch->config),
+						.vsock = launch->inputs.vsock != NULL,
+						.plug = launch->plugs != NULL,
+						.tap = nets_need_tap(launch->config),
+						.vhost = vhosts_wanted(launch->config)};
 
 	descriptors_close(&launch->inherited);
 	if (launch->config->no_sandbox)
@@ -246,23 +310,80 @@ static int prepare_sandbox(struct launch *launch)
 	return launch->sandbox ? 0 : -EPERM;
 }
 
+static int open_disk(struct launch *launch, const struct disk_config *disk, struct block_backend **out)
+{
+	const struct disks_context context = {.loop = launch->loop, .enter_worker = enter_worker, .enter_ctx = launch};
+
+	return disk_open(disk, &context, out, launch->why, sizeof(launch->why));
+}
+
 static int open_disks(struct launch *launch)
 {
 	for (unsigned i = 0; i < launch->config->disk_count; i++) {
-		const struct disk_config *disk = &launch->config->disks[i];
-		const struct block_raw_options options = {
-			.path = disk->path,
-			.serial = disk->serial,
-			.read_only = disk->read_only,
-			.enter_worker = enter_worker,
-			.enter_ctx = launch};
-		int r = block_raw_open(&options, launch->loop, &launch->inputs.disks[i], launch->why,
-				       sizeof(launch->why));
+		int r = open_disk(launch, &launch->config->disks[i], &launch->inputs.disks[i]);
 
 		if (r)
 			return r;
 	}
 	return 0;
+}
+
+static bool enter_share(void *ctx)
+{
+	return enter_sandbox(ctx, SANDBOX_SHARE) == 0;
+}
+
+static int open_shares(struct launch *launch)
+{
+	const struct vm_config *config = launch->config;
+
+	for (unsigned i = 0; i < config->share_count; i++) {
+		const struct share_dir_options options = {
+			.directory = config->shares[i].directory,
+			.read_only = config->shares[i].read_only,
+			.confine = !config->no_sandbox,
+			.enter_worker = enter_share,
+			.enter_ctx = launch};
+		int r = share_dir_open(&options, launch->loop, &launch->inputs.shares[i], launch->why, sizeof(launch->why));
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int open_vsock(struct launch *launch)
+{
+	const struct vm_config *config = launch->config;
+
+	if (!config->vsock.cid)
+		return 0;
+	return vsock_unix_open(config->vsock.path, !config->no_sandbox, launch->loop, &launch->inputs.vsock, launch->why,
+			       sizeof(launch->why));
+}
+
+/* The firmware that the first disk wants, and the place of its variables. Disks are open. */
+static int settle_firmware(struct launch *launch)
+{
+	const struct vm_config *config = launch->config;
+	int r = 0;
+
+	if (firmware_by_disk(config)) {
+		const char *name = config->disk_count ? boot_disk_firmware(launch->inputs.disks[0]) : NULL;
+
+		if (!name) {
+			snprintf(launch->why, sizeof(launch->why),
+				 "disk %s can't be booted: it has neither boot code nor an EFI system partition; give another one, or --firmware or --kernel",
+				 config->disk_count ? config->disks[0].path : "(none)");
+			return -EINVAL;
+		}
+		r = open_firmware(launch, name);
+		if (!r)
+			r = launch->board->check(config, &launch->inputs, launch->why, sizeof(launch->why));
+	}
+	if (!r && config->firmware_vars)
+		r = open_disk(launch, &(struct disk_config){.path = config->firmware_vars, .format = "raw"}, &launch->inputs.firmware_vars_store);
+	return r;
 }
 
 /* ---- the machine ---- */
@@ -334,18 +455,30 @@ static int open_translations(struct launch *launch)
 	return translations_open(launch->translations, config->dump_tb, config->perf_map, launch->why, sizeof(launch->why));
 }
 
+static int add_range(struct launch *launch, const struct board_ram *ram, unsigned flags)
+{
+	struct mem *mem = &launch->vm->mem;
+
+	if (!ram->is_pmem)
+		return guest_memory_add(&launch->memory, mem, ram->gpa, ram->size, flags, launch->why, sizeof(launch->why));
+	return guest_memory_add_file(&launch->memory, mem, ram->gpa, ram->size, block_image_descriptor(launch->inputs.pmems[ram->pmem].backend),
+				     flags, launch->why, sizeof(launch->why));
+}
+
 static int add_memory(struct launch *launch)
 {
 	struct board_ram ram[MEM_MAX_SLOTS];
 	unsigned count = launch->board->memory_map(launch->config, &launch->inputs, ram, ARRAY_SIZE(ram));
-	unsigned common = GUEST_MEMORY_HUGE | (launch->engine->shared_memory ? GUEST_MEMORY_SHARED : 0);
+	unsigned common = GUEST_MEMORY_HUGE | (launch->engine->shared_memory ? GUEST_MEMORY_SHARED : 0) |
+			  (vhosts_wanted(launch->config) ? GUEST_MEMORY_FILE : 0);
 
 	for (unsigned i = 0; i < count; i++) {
 		unsigned flags = common | (ram[i].read_only ? GUEST_MEMORY_ROM : 0);
-		int r = guest_memory_add(&launch->memory, &launch->vm->mem, ram[i].gpa, ram[i].size, flags,
-					 launch->why, sizeof(launch->why));
+		int r = add_range(launch, &ram[i], flags);
+
 		if (r)
 			return r;
+		mem_find(&launch->vm->mem, ram[i].gpa)->apart = ram[i].apart;
 	}
 	return 0;
 }
@@ -402,6 +535,8 @@ static int create_machine(struct launch *launch)
 	launch->vm->check = config->check;
 	launch->vm->translations = launch->translations ? &launch->translations->log : NULL;
 	r = add_memory(launch);
+	if (!r)
+		r = vhosts_share(&launch->inputs, &launch->memory, launch->why, sizeof(launch->why));
 	if (!r)
 		r = launch->engine->vm_init(launch->vm, launch->why, sizeof(launch->why));
 	if (r)
@@ -546,6 +681,8 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 	if (r)
 		return r;
 	stats_begin(stats, launch->vm, start_ns);
+	if (launch->plugs)
+		plugs_start(launch->plugs, launch->vm);
 	control_start(launch->control, launch->vm);
 	for (unsigned i = 0; launch->config->paused && i < launch->vm->vcpu_count; i++)
 		vcpu_request(launch->vm->vcpus[i], VCPU_REQ_PAUSE);
@@ -597,7 +734,8 @@ static int open_control(struct launch *launch)
 	r = control_open(&(struct control_options){.loop = launch->loop,
 						   .name = config->name,
 						   .console = detached ? launch->console_path : NULL,
-						   .gdb = launch->gdb},
+						   .gdb = launch->gdb,
+						   .plugs = &launch->plugs},
 			 &launch->control, why, sizeof(why));
 	if (r == 0 && launch->console_path[0])
 		launch->char_host.detached = launch->console_path;
@@ -605,6 +743,16 @@ static int open_control(struct launch *launch)
 		return 0;
 	memcpy(launch->why, why, sizeof(why));
 	return r;
+}
+
+/* For what `ruse ctl NAME attach` brings. */
+static int open_plugs(struct launch *launch)
+{
+	const struct plugs_options options = {.loop = launch->loop, .enter_worker = enter_worker, .enter_ctx = launch};
+
+	if (!launch->control || !launch->board->attach)
+		return 0;
+	return plugs_create(&options, &launch->plugs, launch->why, sizeof(launch->why));
 }
 
 static int start(struct launch *launch)
@@ -628,9 +776,21 @@ static int start(struct launch *launch)
 		return r;
 	r = open_disks(launch);
 	if (!r)
+		r = pmems_open(launch->config, launch->loop, &launch->inputs, enter_worker, launch, why, why_size);
+	if (!r)
+		r = settle_firmware(launch);
+	if (!r)
 		r = nets_open(launch->config, launch->loop, &launch->inputs, why, why_size);
 	if (!r)
+		r = vhosts_open(launch->config, launch->loop, &launch->inputs, why, why_size);
+	if (!r)
+		r = open_vsock(launch);
+	if (!r)
+		r = open_shares(launch);
+	if (!r)
 		r = open_consoles(launch);
+	if (!r)
+		r = open_plugs(launch);
 	if (!r)
 		r = create_machine(launch);
 	if (!r)
@@ -656,12 +816,22 @@ static void finish(struct launch *launch)
 	if (launch->vm)
 		loop_forget_vm(launch->loop, launch->vm);
 	vm_destroy(launch->vm);
+	plugs_close(launch->plugs);
 	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
 		if (inputs->disks[i])
 			inputs->disks[i]->ops->destroy(inputs->disks[i]);
+	pmems_close(inputs);
+	if (inputs->firmware_vars_store)
+		inputs->firmware_vars_store->ops->destroy(inputs->firmware_vars_store);
 	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
 		if (inputs->nets[i])
 			inputs->nets[i]->ops->destroy(inputs->nets[i]);
+	vhosts_close(inputs);
+	if (inputs->vsock)
+		inputs->vsock->ops->destroy(inputs->vsock);
+	for (unsigned i = 0; i < CONFIG_MAX_SHARES; i++)
+		if (inputs->shares[i])
+			inputs->shares[i]->ops->destroy(inputs->shares[i]);
 	if (inputs->serial)
 		inputs->serial->ops->destroy(inputs->serial);
 	if (inputs->firmware_log)
@@ -692,7 +862,7 @@ static int check(struct launch *launch)
 		return -EINVAL;
 	}
 	r = open_images(launch);
-	if (!r)
+	if (!r && !firmware_by_disk(config))
 		r = launch->board->check(config, &launch->inputs, launch->why, sizeof(launch->why));
 	return !r && config->dry_run ? check_disks(launch) : r;
 }
@@ -719,8 +889,12 @@ int launch_run(const struct vm_config *config, uint64_t start_ns)
 		status = LAUNCH_HOST_ERROR;
 	}
 	command_destroy(launch.command);
+	image_file_close(&launch.vga_rom);
 	image_file_close(&launch.initrd);
+	image_file_close(&launch.firmware_vars);
 	image_file_close(&launch.firmware);
+	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
+		image_file_close(&launch.net_roms[i]);
 	image_file_close(&launch.kernel);
 	return status;
 }

@@ -11,6 +11,7 @@
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -47,6 +48,16 @@ void *platform_alloc(size_t size)
 void platform_free(void *ptr)
 {
 	free(ptr);
+}
+
+int platform_discard(void *base, size_t len)
+{
+	/* A shared mapping: out of the object behind it, for all who map it. A private one is only ours. */
+	if (madvise(base, len, MADV_REMOVE) == 0)
+		return 0;
+	if (errno != EINVAL)
+		return -errno;
+	return madvise(base, len, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 
 void platform_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns)
@@ -106,6 +117,12 @@ void work_init(struct work *work, struct vm *vm, void (*run)(void *ctx), void *c
 void work_post(struct work *work)
 {
 	loop_post(work->vm->platform, work);
+}
+
+void work_cancel(struct work *work)
+{
+	if (atomic_load(&work->posted))
+		loop_unpost(work->vm->platform, work);
 }
 
 void platform_vm_stopped(struct vm *vm)

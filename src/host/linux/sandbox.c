@@ -147,13 +147,18 @@ static int install_reporter(void)
 struct sandbox *sandbox_prepare(const struct sandbox_options *options, char *why, size_t why_size)
 {
 	static const unsigned columns[SANDBOX_ROLE_COUNT] = {
-		[SANDBOX_IO] = ROLE_IO, [SANDBOX_VCPU] = ROLE_VCPU, [SANDBOX_BLOCK] = ROLE_BLOCK};
+		[SANDBOX_IO] = ROLE_IO, [SANDBOX_VCPU] = ROLE_VCPU, [SANDBOX_BLOCK] = ROLE_BLOCK,
+		[SANDBOX_SHARE] = ROLE_SHARE};
 	struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
 	int r = sandbox ? install_reporter() : -ENOMEM;
 
-	for (unsigned role = 0; role < SANDBOX_ROLE_COUNT && r == 0; role++)
-		r = make_program(columns[role] | (role == SANDBOX_IO && options->network ? ROLE_NET : 0u),
-				 &sandbox->programs[role]);
+	for (unsigned role = 0; role < SANDBOX_ROLE_COUNT && r == 0; role++) {
+		unsigned more = (options->network ? ROLE_NET : 0u) | (options->vsock ? ROLE_VSOCK : 0u) |
+				(options->vhost ? ROLE_VHOST : 0u) | (options->tap ? ROLE_TAP : 0u) |
+				(options->plug ? ROLE_PLUG : 0u);
+
+		r = make_program(columns[role] | (role == SANDBOX_IO ? more : 0u), &sandbox->programs[role]);
+	}
 	if (r == 0)
 		return sandbox;
 	fmt_print(why, why_size, "cannot make the sandbox's filters: %s; --no-sandbox runs without", strerror(-r));
@@ -214,14 +219,25 @@ int sandbox_enter(const struct sandbox *sandbox, enum sandbox_role role, char *w
 	return enter(&sandbox->programs[role], why, why_size);
 }
 
-int sandbox_enter_keeper(char *why, size_t why_size)
+/* A process of its own, which makes the filter for itself. */
+static int enter_process(unsigned columns, char *why, size_t why_size)
 {
 	struct sock_fprog program;
-	int r = make_program(ROLE_KEEPER, &program);
+	int r = make_program(columns, &program);
 
 	if (r < 0)
 		return r;
 	r = enter(&program, why, why_size);
 	free(program.filter);
 	return r;
+}
+
+int sandbox_enter_keeper(char *why, size_t why_size)
+{
+	return enter_process(ROLE_KEEPER, why, why_size);
+}
+
+int sandbox_enter_broker(char *why, size_t why_size)
+{
+	return enter_process(ROLE_BROKER, why, why_size);
 }

@@ -13,7 +13,8 @@
  * A system call outside of the role ends the process with status 1 and a message that names it: it is a bug of
  * ours, or an attack that was stopped. Threads share their memory, so whoever owns one thread entirely can make
  * the others act within their roles; the outer wall is the union of the roles, which has no exec, no ptrace, no
- * new executable memory, no opening of files, and sockets only for a guest with a network.
+ * new executable memory, no opening of files, and sockets only for a guest with a network. With a shared directory its thread may
+ * open files, and the kernel (Landlock) sees to it that they are beneath that directory.
  */
 #ifndef HOST_LINUX_SANDBOX_H
 #define HOST_LINUX_SANDBOX_H
@@ -24,11 +25,16 @@ enum sandbox_role {
 	SANDBOX_IO,    /* the main thread in loop_run() */
 	SANDBOX_VCPU,
 	SANDBOX_BLOCK, /* workers of the disk backend */
+	SANDBOX_SHARE, /* the thread of a shared directory */
 	SANDBOX_ROLE_COUNT
 };
 
 struct sandbox_options {
 	bool network; /* the I/O thread may use internet sockets (libslirp) */
+	bool vsock;   /* it may take connections from the broker (broker.h) */
+	bool vhost;   /* it may send messages to what is connected: backend/vhost_user.h */
+	bool plug;    /* it may take descriptors from whoever controls the VM: host/linux/plugs.h */
+	bool tap;     /* it may change a tap's offloads: backend/net_tap.h */
 };
 
 struct sandbox;
@@ -44,6 +50,9 @@ int sandbox_enter(const struct sandbox *sandbox, enum sandbox_role role, char *w
 /* For the keeper's process (keeper.h), all at once: no files but those that are open, no descriptors' kinds of its own. 0, or -errno
  * with one sentence in why. */
 int sandbox_enter_keeper(char *why, size_t why_size) must_check;
+
+/* The same for the broker's process (broker.h): it makes Unix sockets, and connects them. */
+int sandbox_enter_broker(char *why, size_t why_size) must_check;
 
 /* The filters themselves stay. NULL is allowed. */
 void sandbox_free(struct sandbox *sandbox);

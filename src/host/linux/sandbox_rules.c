@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/if_tun.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #ifndef PIDFD_SELF
 #define PIDFD_SELF (-10000) /* linux/pidfd.h */
@@ -49,7 +51,7 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"munmap", ROLE_EVERY},
 	{"madvise", ROLE_EVERY},
 	{"timer_delete", ROLE_VCPU}, /* --profile */
-	{"process_madvise", ROLE_VCPU, EQUALS(0, PIDFD_SELF)}, /* guards in guest memory, dbt/ram.c */
+	{"process_madvise", ROLE_VCPU | ROLE_IO, EQUALS(0, PIDFD_SELF)}, /* guards in guest memory, dbt/ram.c */
 	{"sched_getaffinity", ROLE_EVERY}, /* malloc counts processors */
 	{"getrandom", ROLE_EVERY},
 	{"openat", ROLE_EVERY, FAILS(EACCES)}, /* free() asks /proc/sys/vm/overcommit_memory; it can do without */
@@ -62,7 +64,7 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"ioctl", ROLE_ALL, EQUALS(1, TCGETS)}, /* tcsetattr() looks too */
 
 	/* Device I/O. */
-	{"read", ROLE_IO | ROLE_BLOCK | ROLE_KEEPER},
+	{"read", ROLE_IO | ROLE_BLOCK | ROLE_KEEPER | ROLE_BROKER},
 	{"readv", ROLE_IO | ROLE_BLOCK},
 	{"pread64", ROLE_IO | ROLE_BLOCK},
 	{"preadv", ROLE_IO | ROLE_BLOCK},
@@ -98,6 +100,7 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"fcntl", ROLE_IO, EQUALS(1, F_SETFD)},
 	{"fcntl", ROLE_IO, EQUALS(1, F_GETFL)},
 	{"fcntl", ROLE_IO, EQUALS(1, F_SETFL)},
+	{"fcntl", ROLE_IO, EQUALS(1, F_OFD_SETLK)}, /* an image's lock is given back */
 	{"accept4", ROLE_IO}, /* unix=P; only sockets that listen already */
 
 	/* What the C library does at exit() and for lazily made things that it can do without. */
@@ -123,6 +126,52 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"sendmsg", ROLE_NET},
 	{"recvfrom", ROLE_NET},
 	{"recvmsg", ROLE_NET},
+
+	/* vsock: the broker connects, the I/O thread takes its descriptors, and ends one direction of a connection. */
+	{"socket", ROLE_BROKER, EQUALS(0, AF_UNIX)},
+	{"connect", ROLE_BROKER},
+	{"sendmsg", ROLE_BROKER},
+	{"recvmsg", ROLE_VSOCK},
+	{"shutdown", ROLE_VSOCK},
+
+	/* vhost-user: descriptors of kicks and calls are sent whenever the guest starts a queue. */
+	{"sendmsg", ROLE_VHOST},
+
+	/* A tap: what the guest's driver takes in frames. */
+	{"ioctl", ROLE_TAP | ROLE_PLUG, EQUALS(1, TUNSETOFFLOAD)},
+
+	/* Disks and cards that come while the guest runs: `ruse ctl` sends descriptors, images are examined and locked. */
+	{"recvmsg", ROLE_PLUG},
+	{"fcntl", ROLE_PLUG, EQUALS(1, F_OFD_GETLK)},
+	{"flock", ROLE_PLUG},
+	{"ioctl", ROLE_PLUG, EQUALS(1, BLKGETSIZE64)},
+
+	/* A shared directory. A filter can't see where openat2() leads: the thread is confined by Landlock before (backend/share_dir.c). */
+	{"openat2", ROLE_SHARE},
+	{"newfstatat", ROLE_SHARE},
+	{"fstat", ROLE_SHARE},
+	{"fstatfs", ROLE_SHARE},
+	{"readlinkat", ROLE_SHARE},
+	{"getdents64", ROLE_SHARE},
+	{"lseek", ROLE_SHARE},
+	{"preadv", ROLE_SHARE},
+	{"pwritev", ROLE_SHARE},
+	{"fsync", ROLE_SHARE},
+	{"fdatasync", ROLE_SHARE},
+	{"ftruncate", ROLE_SHARE},
+	{"fchmodat", ROLE_SHARE},
+	{"fchownat", ROLE_SHARE},
+	{"utimensat", ROLE_SHARE},
+	{"mkdirat", ROLE_SHARE},
+	{"mknodat", ROLE_SHARE, WITHOUT(2, S_IFCHR)}, /* a bit that block devices have too: files, FIFOs, sockets are left */
+	{"symlinkat", ROLE_SHARE},
+	{"linkat", ROLE_SHARE},
+	{"renameat", ROLE_SHARE},
+	{"renameat2", ROLE_SHARE}, /* where there is no renameat */
+	{"unlinkat", ROLE_SHARE},
+	{"fcntl", ROLE_SHARE, EQUALS(1, F_GETFL)},
+	{"fcntl", ROLE_SHARE, EQUALS(1, F_OFD_SETLK)},
+	{"fcntl", ROLE_SHARE, EQUALS(1, F_OFD_GETLK)},
 
 	{NULL},
 };

@@ -14,8 +14,14 @@ enum {
 	ROLE_BLOCK = 1u << 2,
 	ROLE_NET = 1u << 3, /* the I/O thread of a guest with a network */
 	ROLE_KEEPER = 1u << 4, /* a process of its own: keeper.h */
-	ROLE_ALL = ROLE_IO | ROLE_VCPU | ROLE_BLOCK,
-	ROLE_EVERY = ROLE_ALL | ROLE_KEEPER,
+	ROLE_VSOCK = 1u << 5,  /* the I/O thread of a guest with vsock */
+	ROLE_BROKER = 1u << 6, /* a process of its own: broker.h */
+	ROLE_VHOST = 1u << 7,  /* the I/O thread of a guest with devices behind vhost-user */
+	ROLE_TAP = 1u << 8,    /* the I/O thread of a guest with a tap */
+	ROLE_SHARE = 1u << 9,  /* the thread of a shared directory */
+	ROLE_PLUG = 1u << 10,  /* the I/O thread of a guest into which devices can be plugged */
+	ROLE_ALL = ROLE_IO | ROLE_VCPU | ROLE_BLOCK | ROLE_SHARE,
+	ROLE_EVERY = ROLE_ALL | ROLE_KEEPER | ROLE_BROKER,
 };
 
 enum sandbox_check {
@@ -27,7 +33,7 @@ enum sandbox_check {
 
 struct sandbox_rule {
 	const char *name; /* NULL ends the table; unknown on an architecture: no rule there */
-	uint8_t roles;
+	uint16_t roles;
 	uint8_t check; /* several rules for one call: any of them admits it */
 	uint8_t arg;
 	uint64_t mask, value;

@@ -46,6 +46,7 @@ void stats_begin(struct stats *stats, const struct vm *vm, uint64_t start_ns)
 
 void stats_end(struct stats *stats, const struct vm *vm)
 {
+	devices_stats(vm, &stats->sink);
 	(void)resident_measure(&stats->resident, &vm->mem);
 	resident_close(&stats->resident);
 }
@@ -165,6 +166,7 @@ void stats_now(struct stats *stats, const struct vm *vm, FILE *out)
 	print_exits(vm, out);
 	for (unsigned i = 0; vm->engine->report && i < vm->vcpu_count; i++)
 		vm->engine->report(vm->vcpus[i], &stats->sink);
+	devices_stats(vm, &stats->sink);
 	print_figures(stats, out);
 }
 

@@ -96,7 +96,7 @@ struct block {
 
 #define JUMP_CACHE_SIZE 4096
 struct jump_cache_entry {
-	uint64_t rip;
+	uint64_t linear, rip; /* both: the same code may be at another offset of another segment, behind its limit */
 	struct block *block;
 	uint32_t epoch, key;
 };
@@ -209,6 +209,7 @@ struct cpu {
 	_Atomic uint32_t flushes; /* VCPU_REQ_FLUSH requests done, for whoever waits */
 	uint32_t epoch;           /* bumped whenever a code mapping may have changed */
 	struct jump_cache_entry *jump_cache;
+	uint64_t code_base; /* of CS, outside of 64-bit mode, as of the last look into the jump cache */
 	/* Executes guest code by other means, up to a boundary where requests are looked at (false) or to an instruction that
 	 * has to be interpreted (true). NULL: the interpreter alone. */
 	bool (*run_translated)(struct cpu *cpu);
@@ -245,10 +246,11 @@ struct cpu {
 	const struct debug_point *watch_hit; /* it has done an access that is watched */
 };
 
-/* Does it stand before 32-bit user code under a 64-bit system? Like 64-bit code, run_translated may execute that. */
-static inline bool cpu_narrow_user(const struct cpu *cpu)
+/* Does it stand before 32-bit code that, like 64-bit code, run_translated may execute? Not in real mode, and not what SMAP keeps from
+ * some pages. */
+static inline bool cpu_narrow(const struct cpu *cpu)
 {
-	return cpu->mode == X86_MODE_32 && cpu->long_mode && cpu->cpl == 3;
+	return cpu->mode == X86_MODE_32 && (cpu->s.cr0 & X86_CR0_PE) && (cpu->cpl == 3 || !(cpu->s.cr4 & X86_CR4_SMAP));
 }
 
 /* ---- life (engine.c) ---- */

@@ -370,7 +370,7 @@ next_block:
 		cpu->s.rip = rip;
 		return NULL;
 	}
-	if (slot != INDIRECT && block->chain_epoch == cpu->epoch && block->chain_base == base) {
+	if (slot != INDIRECT && block->chain_epoch == cpu->epoch && block->chain_base == base + cpu->code_base) {
 		struct block *next = block->chain[slot];
 
 		if (next && next->generation == atomic_load_explicit(next->page_word, memory_order_acquire)) {
@@ -379,12 +379,16 @@ next_block:
 		}
 	}
 lookup: {
+	/* Only here another segment is entered: far transfers and interrupts are not chained. */
+	cpu->code_base = cpu->mode == X86_MODE_64 ? 0 : cpu->s.seg[X86_CS].base;
+
+	const uint64_t linear = rip + cpu->code_base;
 	struct jump_cache_entry *entry =
-		&cpu->jump_cache[(rip ^ rip >> 12) & (JUMP_CACHE_SIZE - 1)];
+		&cpu->jump_cache[(linear ^ linear >> 12) & (JUMP_CACHE_SIZE - 1)];
 	struct block *from = block, *next;
 
 	cpu->s.rip = rip;
-	if (entry->rip == rip && entry->epoch == cpu->epoch && entry->key == cpu->key &&
+	if (entry->linear == linear && entry->rip == rip && entry->epoch == cpu->epoch && entry->key == cpu->key &&
 	    entry->block->generation == atomic_load_explicit(entry->block->page_word, memory_order_acquire)) {
 		next = entry->block;
 	} else {
@@ -398,13 +402,13 @@ lookup: {
 			if (unlikely(cpu->debug != NULL) && debug_break_at(cpu->debug, cpu_linear_rip(cpu)))
 				return NULL;
 		} else {
-			*entry = (struct jump_cache_entry){rip, next, cpu->epoch, cpu->key};
+			*entry = (struct jump_cache_entry){linear, rip, next, cpu->epoch, cpu->key};
 		}
 	}
 	if (from && slot != INDIRECT && from != cpu->scratch) {
-		if (from->chain_epoch != cpu->epoch || from->chain_base != base) {
+		if (from->chain_epoch != cpu->epoch || from->chain_base != base + cpu->code_base) {
 			from->chain_epoch = cpu->epoch;
-			from->chain_base = base;
+			from->chain_base = base + cpu->code_base;
 			from->chain[0] = from->chain[1] = NULL;
 		}
 		from->chain[slot] = next;
@@ -443,7 +447,7 @@ L_call_end:
 	/* A mode change (the code may be somebody else's to run), or a shadow to be honoured: the loop decides how to
 	 * go on. */
 	if (unlikely(cpu->step || cpu->shadow_rip != ~0ull ||
-		     (cpu->run_translated && (cpu->mode == X86_MODE_64 || cpu_narrow_user(cpu))))) {
+		     (cpu->run_translated && (cpu->mode == X86_MODE_64 || cpu_narrow(cpu))))) {
 		cpu->instructions += block->count;
 		cpu->s.rip = rip;
 		return NULL;

@@ -25,6 +25,23 @@ static const struct {
 	{X86_MSR_TSC_AUX, offsetof(struct x86_state, tsc_aux)},
 	{X86_MSR_PAT, offsetof(struct x86_state, pat)},
 	{X86_MSR_MISC_ENABLE, offsetof(struct x86_state, misc_enable)},
+#define MTRR_VARIABLE(n)                                                                                                        \
+	{X86_MSR_MTRR_PHYSBASE##n, offsetof(struct x86_state, mtrr_base[n])}, {X86_MSR_MTRR_PHYSMASK##n, offsetof(struct x86_state, mtrr_mask[n])}
+	MTRR_VARIABLE(0), MTRR_VARIABLE(1), MTRR_VARIABLE(2), MTRR_VARIABLE(3),
+	MTRR_VARIABLE(4), MTRR_VARIABLE(5), MTRR_VARIABLE(6), MTRR_VARIABLE(7),
+#undef MTRR_VARIABLE
+	{X86_MSR_MTRR_FIX64K_00000, offsetof(struct x86_state, mtrr_fixed[0])},
+	{X86_MSR_MTRR_FIX16K_80000, offsetof(struct x86_state, mtrr_fixed[1])},
+	{X86_MSR_MTRR_FIX16K_A0000, offsetof(struct x86_state, mtrr_fixed[2])},
+	{X86_MSR_MTRR_FIX4K_C0000, offsetof(struct x86_state, mtrr_fixed[3])},
+	{X86_MSR_MTRR_FIX4K_C8000, offsetof(struct x86_state, mtrr_fixed[4])},
+	{X86_MSR_MTRR_FIX4K_D0000, offsetof(struct x86_state, mtrr_fixed[5])},
+	{X86_MSR_MTRR_FIX4K_D8000, offsetof(struct x86_state, mtrr_fixed[6])},
+	{X86_MSR_MTRR_FIX4K_E0000, offsetof(struct x86_state, mtrr_fixed[7])},
+	{X86_MSR_MTRR_FIX4K_E8000, offsetof(struct x86_state, mtrr_fixed[8])},
+	{X86_MSR_MTRR_FIX4K_F0000, offsetof(struct x86_state, mtrr_fixed[9])},
+	{X86_MSR_MTRR_FIX4K_F8000, offsetof(struct x86_state, mtrr_fixed[10])},
+	{X86_MSR_MTRR_DEF_TYPE, offsetof(struct x86_state, mtrr_def_type)},
 };
 
 static struct kvm_segment to_kvm_segment(const struct x86_segment *segment)
