@@ -2,10 +2,10 @@
 # Every header compiles alone, whatever was included before it; those of the freestanding rooms also
 # without a hosted C library. A header is exempt only by what it is: an X-macro list is named .def.
 #
-# usage: headers.sh COMPILER SOURCE_ROOT
+# usage: headers.sh COMPILER SOURCE_ROOT BUILD_ROOT
 set -eu
 
-cc=$1 root=$2 failed=0 count=0
+cc=$1 root=$2 build=$3 failed=0 count=0
 cd "$root"
 for header in $(find src include -name '*.h' | LC_ALL=C sort); do
 	case $header in
@@ -16,7 +16,7 @@ for header in $(find src include -name '*.h' | LC_ALL=C sort); do
 	count=$((count + 1))
 	if ! printf '#include "%s"\n#include "%s"\n' "${header#*/}" "${header#*/}" |
 		$cc -std=gnu17 -Wall -Wextra -Wno-unused-parameter -Werror -D_GNU_SOURCE $mode -fsyntax-only \
-			-Isrc -Iinclude -x c -; then
+			-Isrc -Iinclude -I"$build/src" -x c -; then
 		echo "$header does not compile alone"
 		failed=1
 	fi
