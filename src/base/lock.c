@@ -14,15 +14,6 @@ enum { LOCK_FREE, LOCK_HELD, LOCK_CONTENDED };
 /* A critical section is short: worth a few hundred cycles before the system is asked to sleep. */
 #define SPIN_ROUNDS 50
 
-static void relax(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
-
 bool lock_try(struct lock *lock)
 {
 	uint32_t expected = LOCK_FREE;
@@ -36,7 +27,7 @@ void lock_take(struct lock *lock)
 	for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
 		if (atomic_load_explicit(&lock->word, memory_order_relaxed) == LOCK_FREE && lock_try(lock))
 			return;
-		relax();
+		lock_relax();
 	}
 	while (atomic_exchange_explicit(&lock->word, LOCK_CONTENDED, memory_order_acquire) != LOCK_FREE)
 		platform_wait(&lock->word, LOCK_CONTENDED, UINT64_MAX);

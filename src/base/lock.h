@@ -12,6 +12,16 @@ struct lock {
 	_Atomic uint32_t word; /* 0 free, 1 held, 2 held and somebody waits */
 };
 
+/* What the body of a loop that waits for another processor does. */
+static inline void lock_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 void lock_take(struct lock *lock);
 bool lock_try(struct lock *lock) must_check;
 void lock_release(struct lock *lock);

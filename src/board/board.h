@@ -67,6 +67,7 @@ struct board_plug {
 
 struct board_ops {
 	const char *name;
+	enum guest_arch arch;
 	/* Checks without starting anything (--dry-run, and before memory is reserved): kernel recognised,
 	 * everything fits. -errno and one sentence naming the thing and the remedy in why. */
 	int (*check)(const struct vm_config *config, const struct board_inputs *inputs, char *why, size_t why_size);

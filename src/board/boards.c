@@ -3,12 +3,14 @@
  * Example: `const struct board_ops *board = board_find("microvm");`
  */
 #include "board/board.h"
+#include "board/aarch64/virt.h"
 #include "board/x86_64/microvm.h"
 #include "board/x86_64/pc.h"
 
 const struct board_ops *const boards[] = {
 	&board_microvm,
 	&board_pc,
+	&board_virt,
 	NULL,
 };
 

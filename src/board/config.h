@@ -71,7 +71,7 @@ struct vsock_config {
 typedef const char *char_config;
 
 struct vm_config {
-	const char *board;      /* "microvm", "pc" */
+	const char *board;      /* "microvm", "pc", "virt" */
 	const char *engine;     /* "auto", "kvm", "dbt", "interp" */
 	const char *cpu;        /* "v2,+aes" (arch/x86_64/cpu_model.h), or NULL: all that engine and host can do */
 	const char *kernel;     /* or NULL, with firmware */

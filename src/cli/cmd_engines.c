@@ -27,7 +27,7 @@ static void look_at(const struct engine_ops *engine, struct finding *finding)
 
 static void print_text(const struct engine_ops *engine, const struct finding *finding)
 {
-	printf("%-8s %s\n", engine->name, engine->about);
+	printf("%-8s %-8s %s\n", engine->name, guest_arch_name(engine->arch), engine->about);
 	if (finding->works)
 		printf("         works here: %.0f million guest instructions per second\n", finding->per_second / 1e6);
 	else
@@ -36,7 +36,7 @@ static void print_text(const struct engine_ops *engine, const struct finding *fi
 
 static void add_json(json_t *list, const struct engine_ops *engine, const struct finding *finding)
 {
-	json_t *item = json_pack("{s:s, s:s, s:b}", "name", engine->name, "about", engine->about, "works",
+	json_t *item = json_pack("{s:s, s:s, s:s, s:b}", "name", engine->name, "guests", guest_arch_name(engine->arch), "about", engine->about, "works",
 				 finding->works);
 
 	if (finding->works)

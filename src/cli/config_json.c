@@ -367,10 +367,10 @@ static int read_choice(struct reader *reader, const char *key, json_t *value)
 		return r;
 	if (!strcmp(key, "board")) {
 		if (!board_find(text))
-			return refuse(reader, "the board \"%s\" is unknown; use \"microvm\" or \"pc\"", text);
+			return refuse(reader, "the board \"%s\" is unknown; use \"microvm\", \"pc\" or \"virt\"", text);
 		config->board = text;
 	} else {
-		if (strcmp(text, "auto") && !engine_find(text))
+		if (strcmp(text, "auto") && !engine_known(text))
 			return refuse(reader, "the engine \"%s\" is unknown; `ruse engines` lists those of this build", text);
 		config->engine = text;
 	}

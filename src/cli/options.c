@@ -3,6 +3,7 @@
 
 #include "arch/x86_64/cpu_model.h"
 #include "board/board.h"
+#include "cli/kernel_kind.h"
 #include "cli/config_json.h"
 #include "core/trace.h"
 #include "host/linux/socket.h"
@@ -199,13 +200,13 @@ static int apply_append(struct run_options *options, const char *text, char *why
 static int apply_board(struct run_options *options, const char *text, char *why, size_t why_size)
 {
 	if (!board_find(text))
-		return refuse(why, why_size, "--board %s is unknown; use microvm or pc", text);
+		return refuse(why, why_size, "--board %s is unknown; use microvm, pc or virt", text);
 	return copy_text(options, &options->config.board, text);
 }
 
 static int apply_engine(struct run_options *options, const char *text, char *why, size_t why_size)
 {
-	if (strcmp(text, "auto") && !engine_find(text))
+	if (strcmp(text, "auto") && !engine_known(text))
 		return refuse(why, why_size, "--engine %s is unknown; `ruse engines` lists those of this build", text);
 	return copy_text(options, &options->config.engine, text);
 }
@@ -362,7 +363,7 @@ static const struct option option_table[] = {
 	{"firmware", "FILE|seabios|ovmf|auto", "firmware of the board pc, which boots from a disk; auto: what the first disk wants", apply_firmware},
 	{"firmware-vars", "FILE", "where UEFI keeps its variables; made when it is missing (default: they end with the run)", apply_firmware_vars},
 	{"firmware-log", "stdio|none|file=P|unix=P|pty", "what firmware says at its debug port (default none)", apply_firmware_log},
-	{"board", "NAME", "machine: microvm (default), pc", apply_board},
+	{"board", "NAME", "machine: microvm (default), pc; virt (default for AArch64 kernels)", apply_board},
 	{"machine", "NAME", "the same", apply_board},
 	{"engine", "NAME", "auto (default: the fastest that works), kvm, dbt, interp", apply_engine},
 	{"cpu", "MODEL[,+FEATURE|-FEATURE]...", "processor: host (default), v3, v2, v1; help lists them", apply_cpu},
@@ -547,7 +548,7 @@ static void fill_in(struct run_options *options)
 			config->memory = DISK_MEMORY;
 	}
 	if (!config->board)
-		config->board = "microvm";
+		config->board = config->kernel && kernel_is_arm64(config->kernel) ? "virt" : "microvm";
 	if (!config->memory)
 		config->memory = DEFAULT_MEMORY;
 }

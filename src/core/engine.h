@@ -18,8 +18,12 @@ struct profile_sink;
 struct debug_point;
 union arch_state; /* arch/state.h */
 
+/* Of the guest: an engine executes one, a board is a machine of one. */
+enum guest_arch { GUEST_X86_64, GUEST_AARCH64 };
+
 struct engine_ops {
-	const char *name;  /* "interp", "dbt", "kvm" */
+	const char *name;  /* "interp", "dbt", "kvm": once for each architecture */
+	enum guest_arch arch;
 	const char *about; /* one line for `ruse engines` */
 	bool translates;    /* tells vm->translations of the code that it makes */
 	bool shared_memory; /* guest RAM must be a shared mapping: the engine maps it again */
@@ -91,6 +95,11 @@ struct engine_ops {
 
 /* All engines of this build, best first, NULL at the end (engine/engines.c). */
 extern const struct engine_ops *const engines[];
-const struct engine_ops *engine_find(const char *name);
+/* The engine of this name for guests of arch, or NULL. */
+const struct engine_ops *engine_find(const char *name, enum guest_arch arch);
+/* Is there one of this name for any architecture? */
+bool engine_known(const char *name);
+/* "x86_64", "aarch64". */
+const char *guest_arch_name(enum guest_arch arch);
 
 #endif

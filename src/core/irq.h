@@ -25,6 +25,8 @@ void irq_pulse(const struct irq_line *line);
 struct vcpu_irq_ops {
 	/* The vector that ack() would deliver now given TPR/PPR, or -1. Cheap. */
 	int (*pending)(struct vcpu *vcpu);
+	/* Optional: the same for a second signal, Arm's FIQ. */
+	int (*fiq)(struct vcpu *vcpu);
 	/* Acknowledges: moves it to in-service (or takes it from the 8259) and returns it; -1 if none. */
 	int (*ack)(struct vcpu *vcpu);
 	uint64_t (*get_tpr)(struct vcpu *vcpu); /* CR8, 0..15 */

@@ -11,18 +11,32 @@ const struct engine_ops *const engines[] = {
 	&dbt_engine,
 #endif
 	&interp_engine,
+	&interp_a64_engine,
 	NULL,
 };
 
-const struct engine_ops *engine_find(const char *name)
+static bool same(const char *a, const char *b)
+{
+	while (*a && *a == *b)
+		a++, b++;
+	return *a == *b;
+}
+
+const struct engine_ops *engine_find(const char *name, enum guest_arch arch)
 {
 	for (unsigned i = 0; engines[i]; i++) {
-		const char *a = engines[i]->name, *b = name;
-
-		while (*a && *a == *b)
-			a++, b++;
-		if (!*a && !*b)
+		if (engines[i]->arch == arch && same(engines[i]->name, name))
 			return engines[i];
 	}
 	return NULL;
+}
+
+bool engine_known(const char *name)
+{
+	return engine_find(name, GUEST_X86_64) || engine_find(name, GUEST_AARCH64);
+}
+
+const char *guest_arch_name(enum guest_arch arch)
+{
+	return arch == GUEST_AARCH64 ? "aarch64" : "x86_64";
 }

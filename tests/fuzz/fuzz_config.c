@@ -6,6 +6,7 @@
  */
 #include "board/board.h"
 #include "cli/config_json.h"
+#include "cli/kernel_kind.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,11 +26,14 @@ const struct board_ops *board_find(const char *name)
 	return !strcmp(name, board.name) ? &board : NULL;
 }
 
-const struct engine_ops *engine_find(const char *name)
+bool engine_known(const char *name)
 {
-	static const struct engine_ops engine = {.name = "dbt"};
+	return !strcmp(name, "dbt");
+}
 
-	return !strcmp(name, engine.name) ? &engine : NULL;
+bool kernel_is_arm64(const char *path)
+{
+	return false;
 }
 
 /* What --config reads it by. */

@@ -197,7 +197,7 @@ static void test_fastest_is_chosen(void **state)
 {
 	char why[256] = "";
 
-	assert_ptr_equal(engine_choose(why, sizeof(why)), &fast_engine);
+	assert_ptr_equal(engine_choose(GUEST_X86_64, why, sizeof(why)), &fast_engine);
 	assert_int_equal(live, 0);
 }
 

@@ -334,6 +334,7 @@ static void virt_power_button(struct vm *vm)
 
 const struct board_ops board_virt = {
 	.name = "virt",
+	.arch = GUEST_AARCH64,
 	.check = virt_check,
 	.memory_map = virt_memory_map,
 	.create = virt_create,

@@ -187,7 +187,7 @@ int gicv3_fiq(struct vcpu *vcpu)
 	return atomic_load(&gic_cpu_of(vcpu)->fiq);
 }
 
-static const struct vcpu_irq_ops irq_ops = {.pending = pending, .ack = acknowledge};
+static const struct vcpu_irq_ops irq_ops = {.pending = pending, .fiq = gicv3_fiq, .ack = acknowledge};
 
 /* ---- life ---- */
 

@@ -4,13 +4,15 @@
  *                           then:      out 0xf4, al     which ends the run
  *                   0x2000  PML4, 0x3000 PDPT, 0x4000 PD: the first 2 MiB, where they are
  *
- * In 64-bit mode, as the guests that matter are: the interpreter's fast forms are those of 64-bit code.
+ * In 64-bit mode, as the guests that matter are: the interpreter's fast forms are those of 64-bit code. For AArch64 guests the same loop
+ * ends with a store to where nothing is; its MMU is off.
  */
 #include "host/linux/calibrate.h"
 
 #include "arch/state.h"
 #include "arch/x86_64/cpuid.h"
 #include "arch/x86_64/vcpu_hooks.h"
+#include "board/aarch64/start.h"
 #include "base/fmt.h"
 #include "core/tsc.h"
 #include "core/vm.h"
@@ -41,6 +43,15 @@ static const uint8_t code[] = {
 	0xe6, 0xf4,       /* out 0xf4, al */
 	0xf4,             /* hlt */
 };
+
+static const uint32_t a64_code[] = {
+	0x0b000021, /* add w1, w1, w0 */
+	0x4a010042, /* eor w2, w2, w1 */
+	0x71000400, /* subs w0, w0, #1 */
+	0x54ffffa1, /* b.ne back */
+	0xb9000062, /* str w2, [x3] */
+};
+#define A64_NOTHING 0x100000u /* an address without memory */
 
 struct bench {
 	struct vm *vm;
@@ -73,7 +84,7 @@ static int bench_create(struct bench *bench, const struct engine_ops *engine, ch
 	bench->vm = vm_create(&(struct vm_params){.engine = engine, .cpus = 1});
 	if (!bench->vm)
 		goto no_memory;
-	bench->vm->arch_ops = &x86_vcpu_ops;
+	bench->vm->arch_ops = engine->arch == GUEST_AARCH64 ? a64_board_arch_ops : &x86_vcpu_ops;
 	bench->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (bench->memory == MAP_FAILED) {
 		bench->memory = NULL;
@@ -81,10 +92,14 @@ static int bench_create(struct bench *bench, const struct engine_ops *engine, ch
 	}
 	if (mem_add_slot(&bench->vm->mem, 0, MEMORY_SIZE, bench->memory, false) < 0)
 		goto no_memory;
-	memcpy((uint8_t *)bench->memory + CODE, code, sizeof(code));
-	put_entry(bench->memory, PML4, PDPT | PRESENT_WRITABLE);
-	put_entry(bench->memory, PDPT, PD | PRESENT_WRITABLE);
-	put_entry(bench->memory, PD, LARGE_PAGE | PRESENT_WRITABLE);
+	if (engine->arch == GUEST_AARCH64) {
+		memcpy((uint8_t *)bench->memory + CODE, a64_code, sizeof(a64_code));
+	} else {
+		memcpy((uint8_t *)bench->memory + CODE, code, sizeof(code));
+		put_entry(bench->memory, PML4, PDPT | PRESENT_WRITABLE);
+		put_entry(bench->memory, PDPT, PD | PRESENT_WRITABLE);
+		put_entry(bench->memory, PD, LARGE_PAGE | PRESENT_WRITABLE);
+	}
 	r = engine->vm_init(bench->vm, why, why_size);
 	if (r < 0)
 		return r;
@@ -126,6 +141,17 @@ static void start_state(struct x86_state *state, uint32_t rounds)
 	state->gpr[X86_RCX] = rounds;
 }
 
+static void a64_start(union arch_state *state, uint32_t rounds)
+{
+	a64_start_state(state, 0, CODE, rounds);
+	state->a64.x[3] = A64_NOTHING;
+}
+
+static bool is_end(const struct vm_exit *exit)
+{
+	return exit->kind == VM_EXIT_IO || exit->kind == VM_EXIT_MMIO;
+}
+
 /* Runs that many rounds of the loop and says how long it took. */
 static int run_rounds(struct bench *bench, uint32_t rounds, uint64_t *ns, char *why, size_t why_size)
 {
@@ -137,18 +163,21 @@ static int run_rounds(struct bench *bench, uint32_t rounds, uint64_t *ns, char *
 	int r;
 
 	memset(&state, 0, sizeof(state));
-	start_state(&state.x86, rounds);
+	if (engine->arch == GUEST_AARCH64)
+		a64_start(&state, rounds);
+	else
+		start_state(&state.x86, rounds);
 	r = engine->set_state(vcpu, &state);
 	start = platform_clock_ns();
 	for (unsigned i = 0; r == 0 && i < MAX_EXITS; i++) {
 		r = engine->run(vcpu, &exit);
-		if (r < 0 || exit.kind == VM_EXIT_IO)
+		if (r < 0 || is_end(&exit))
 			break;
 		if (exit.kind != VM_EXIT_INTERRUPTED)
 			r = -EIO;
 	}
 	*ns = platform_clock_ns() - start;
-	if (r == 0 && exit.kind != VM_EXIT_IO)
+	if (r == 0 && !is_end(&exit))
 		r = -EIO;
 	if (r < 0)
 		fmt_print(why, why_size, "%s does not run the calibration guest (error %d, exit %s); choose another --engine",
@@ -188,7 +217,7 @@ int engine_measure(const struct engine_ops *engine, uint64_t budget_ns, double *
 	return r;
 }
 
-const struct engine_ops *engine_choose(char *why, size_t why_size)
+const struct engine_ops *engine_choose(enum guest_arch arch, char *why, size_t why_size)
 {
 	const struct engine_ops *best = NULL;
 	char reason[256] = "";
@@ -196,7 +225,7 @@ const struct engine_ops *engine_choose(char *why, size_t why_size)
 	unsigned working = 0;
 
 	for (unsigned i = 0; engines[i]; i++) {
-		if (engines[i]->probe(reason, sizeof(reason)) == 0) {
+		if (engines[i]->arch == arch && engines[i]->probe(reason, sizeof(reason)) == 0) {
 			best = engines[i];
 			working++;
 		}
@@ -210,7 +239,7 @@ const struct engine_ops *engine_choose(char *why, size_t why_size)
 	for (unsigned i = 0; engines[i]; i++) {
 		double rate;
 
-		if (engine_measure(engines[i], 2000000, &rate, reason, sizeof(reason)) < 0)
+		if (engines[i]->arch != arch || engine_measure(engines[i], 2000000, &rate, reason, sizeof(reason)) < 0)
 			continue;
 		if (rate > best_rate) {
 			best_rate = rate;

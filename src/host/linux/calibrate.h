@@ -2,7 +2,7 @@
  * slower than the interpreter, so `--engine auto` measures instead of believing.
  *
  * Example:
- *     const struct engine_ops *engine = engine_choose(why, sizeof(why));
+ *     const struct engine_ops *engine = engine_choose(GUEST_X86_64, why, sizeof(why));
  *     r = engine_measure(engine, 10000000, &ips, why, sizeof(why));     // for about 10 ms
  */
 #ifndef HOST_LINUX_CALIBRATE_H
@@ -15,7 +15,7 @@
 int engine_measure(const struct engine_ops *engine, uint64_t budget_ns, double *per_second, char *why,
 		   size_t why_size) must_check;
 
-/* The fastest engine that works, or NULL with a sentence. Takes a few milliseconds at most. */
-const struct engine_ops *engine_choose(char *why, size_t why_size);
+/* The fastest engine that works for guests of arch, or NULL with a sentence. Takes a few milliseconds at most. */
+const struct engine_ops *engine_choose(enum guest_arch arch, char *why, size_t why_size);
 
 #endif

@@ -407,13 +407,13 @@ static int choose_engine(struct launch *launch)
 	const char *name = launch->config->engine;
 
 	if (!strcmp(name, "auto")) {
-		launch->engine = engine_choose(launch->why, sizeof(launch->why));
+		launch->engine = engine_choose(launch->board->arch, launch->why, sizeof(launch->why));
 		return launch->engine ? 0 : -ENODEV;
 	}
-	launch->engine = engine_find(name);
+	launch->engine = engine_find(name, launch->board->arch);
 	if (!launch->engine) {
-		snprintf(launch->why, sizeof(launch->why), "engine %s is unknown; `ruse engines` lists those of this build",
-			 name);
+		snprintf(launch->why, sizeof(launch->why), "engine %s is not there for %s guests; `ruse engines` lists those of this build", name,
+			 guest_arch_name(launch->board->arch));
 		return -EINVAL;
 	}
 	return launch->engine->probe(launch->why, sizeof(launch->why));
@@ -858,7 +858,7 @@ static int check(struct launch *launch)
 
 	launch->board = board_find(config->board);
 	if (!launch->board) {
-		snprintf(launch->why, sizeof(launch->why), "board %s is unknown; use microvm or pc", config->board);
+		snprintf(launch->why, sizeof(launch->why), "board %s is unknown; use microvm, pc or virt", config->board);
 		return -EINVAL;
 	}
 	r = open_images(launch);

@@ -42,6 +42,8 @@ void a64_store(struct a64_cpu *cpu, uint64_t address, unsigned size, uint64_t va
 /* 16 bytes, as two accesses of 8. */
 void a64_load16(struct a64_cpu *cpu, uint64_t address, union a64_vreg *value);
 void a64_store16(struct a64_cpu *cpu, uint64_t address, const union a64_vreg *value);
+/* Two registers of 64 bits next to each other. */
+void a64_store_pair(struct a64_cpu *cpu, uint64_t address, uint64_t first, uint64_t second);
 /* Checks SP's alignment if asked for, when register 31 is the base of an access (SCTLR_EL1.SA, SA0), and gives register n's value with SP as 31. */
 uint64_t a64_base(struct a64_cpu *cpu, unsigned n);
 

@@ -304,8 +304,6 @@ void cpu_store_linear(struct cpu *cpu, gva_t gva, const void *buf, unsigned len,
 void cpu_probe_linear(struct cpu *cpu, gva_t gva, unsigned len, enum tlb_index index, unsigned seg);
 /* Compare-and-swap where a host atomic on the TLB's address will not do: page-crossing, code pages, devices. */
 bool cpu_cas_slow(struct cpu *cpu, gva_t gva, unsigned size, void *expected, const void *desired, unsigned seg);
-/* The host's locked compare-and-swap of 1, 2, 4, 8 or 16 bytes. */
-bool sem_cas_host(void *at, unsigned size, void *expected, const void *desired);
 /* System structures (GDT, IDT, TSS): implicit supervisor accesses. */
 uint64_t cpu_load_system(struct cpu *cpu, gva_t gva, unsigned size);
 void cpu_store_system(struct cpu *cpu, gva_t gva, unsigned size, uint64_t value);

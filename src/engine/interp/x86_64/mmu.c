@@ -4,6 +4,7 @@
  * has to know of writes: the page holds no decoded code and is not awaited by the dirty log. All else
  * comes here each time.
  */
+#include "engine/interp/cas.h"
 #include "engine/interp/x86_64/cpu.h"
 #include "base/errno.h"
 #include "base/string.h"
