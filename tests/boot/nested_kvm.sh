@@ -2,15 +2,20 @@
 # The kvm engine on virtual AMD-V: QEMU's TCG boots Debian with an emulated SVM and nested paging, and ruse boots Debian
 # in that. So the kvm engine is tested on hosts whose own KVM is not there or not exact.
 #
-# usage: nested_kvm.sh RUSE SOURCE_ROOT GUEST.elf...
+# usage: nested_kvm.sh RUSE SOURCE_ROOT guests GUEST.elf... | linux | restarts | sector | grub
 #
-# Each GUEST.elf (guests/) must pass there, too; and on the board pc SeaBIOS starts a boot sector that uses its services, and a disk
-# with GRUB and Debian's kernel, up to its shell. (With OVMF in there QEMU 7.2 fails an assertion of its own, in tcg_handle_interrupt.)
-# 77 (skipped) and the reason when something is missing.
+#     guests    each GUEST.elf (guests/) must pass there, too
+#     linux     Debian's kernel on the board pc with two processors
+#     restarts  a guest that restarts the machine
+#     sector    SeaBIOS starts a boot sector that uses its services
+#     grub      SeaBIOS starts a disk with GRUB and Debian's kernel, up to its shell
+#
+# (With OVMF in there QEMU 7.2 fails an assertion of its own, in tcg_handle_interrupt.) 77 (skipped) and the reason when something is
+# missing.
 set -u
 
-ruse=$1 root=$2
-shift 2
+ruse=$1 root=$2 part=$3
+shift 3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -41,18 +46,21 @@ cp "$kernel" "$stage/vmlinuz"
 cp "$initrd" "$stage/initrd"
 [ $# = 0 ] || cp "$@" "$stage/guests/"
 
-# Firmware, and what it boots.
-for tool in nasm grub-mkrescue xorriso mformat; do
-	command -v $tool >/dev/null || skip "there is no $tool"
-done
-[ -f /usr/share/seabios/bios-256k.bin ] || skip "there is no SeaBIOS: install seabios"
-mkdir -p "$stage/usr/share/seabios"
-cp -L /usr/share/seabios/*.bin "$stage/usr/share/seabios"
-nasm -f bin -o "$stage/sector.img" "$root/tests/boot/pc/boot_sector.asm"
-mkdir -p "$work/tree/boot/grub"
-cp "$kernel" "$work/tree/boot/vmlinuz"
-cp "$initrd" "$work/tree/boot/initrd"
-cat >"$work/tree/boot/grub/grub.cfg" <<'CONFIG'
+# need_seabios TOOL...: SeaBIOS, and the tools that make what it boots.
+need_seabios() {
+	for tool; do
+		command -v "$tool" >/dev/null || skip "there is no $tool"
+	done
+	[ -f /usr/share/seabios/bios-256k.bin ] || skip "there is no SeaBIOS: install seabios"
+	mkdir -p "$stage/usr/share/seabios"
+	cp -L /usr/share/seabios/*.bin "$stage/usr/share/seabios"
+}
+
+make_grub_disk() {
+	mkdir -p "$work/tree/boot/grub"
+	cp "$kernel" "$work/tree/boot/vmlinuz"
+	cp "$initrd" "$work/tree/boot/initrd"
+	cat >"$work/tree/boot/grub/grub.cfg" <<'CONFIG'
 serial --unit=0
 terminal_output serial
 set timeout=0
@@ -61,7 +69,25 @@ menuentry debian {
 	initrd /boot/initrd
 }
 CONFIG
-grub-mkrescue -d /usr/lib/grub/i386-pc -o "$stage/grub.img" "$work/tree" >"$work/grub" 2>&1 || skip "grub-mkrescue: $(tail -n 1 "$work/grub")"
+	grub-mkrescue -d /usr/lib/grub/i386-pc -o "$stage/grub.img" "$work/tree" >"$work/grub" 2>&1 || skip "grub-mkrescue: $(tail -n 1 "$work/grub")"
+}
+
+case $part in
+guests | linux | restarts) ;;
+sector)
+	need_seabios nasm
+	nasm -f bin -o "$stage/sector.img" "$root/tests/boot/pc/boot_sector.asm"
+	;;
+grub)
+	need_seabios grub-mkrescue xorriso mformat
+	make_grub_disk
+	;;
+*)
+	echo "nested_kvm.sh has no part '$part'"
+	exit 1
+	;;
+esac
+
 cat >"$stage/init" <<'INIT'
 #!/bin/busybox sh
 b=/bin/busybox
@@ -71,49 +97,59 @@ $b mount -t devtmpfs dev /dev
 for module in irqbypass kvm kvm-amd; do
 	$b insmod /modules/$module.ko || echo "no-module $module"
 done
-for guest in /guests/*.elf; do
-	[ -f "$guest" ] || continue
-	$b timeout -s KILL 20 /bin/ruse run --engine kvm --kernel "$guest" --test-devices --no-reboot --memory 64M </dev/null 2>&1
-	echo "guest $guest status $?"
-done
-/bin/ruse run --engine kvm --board pc --cpus 2 --kernel /vmlinuz --initrd /initrd --no-reboot \
-	--append 'console=ttyS0 quiet panic=-1' -- \
-	sh -c 'echo "processors $(nproc)"; grep -c uncachable /proc/mtrr; dmesg | grep WARNING; exit 42' </dev/null 2>&1
-echo "nested status $?"
-# wait_for COUNT TEXT FILE: until so many lines of FILE have it, or a minute has passed.
+# wait_for COUNT TEXT FILE: until so many lines of FILE have it, or ten minutes have passed.
 wait_for() {
 	tries=0
-	until [ "$($b grep -c "$2" "$3")" -ge "$1" ] || [ $tries -ge 300 ]; do
+	until [ "$($b grep -c "$2" "$3")" -ge "$1" ] || [ $tries -ge 3000 ]; do
 		$b sleep 0.2
 		tries=$((tries + 1))
 	done
 }
+guests() {
+	for guest in /guests/*.elf; do
+		$b timeout -s KILL 120 /bin/ruse run --engine kvm --kernel "$guest" --test-devices --no-reboot --memory 64M </dev/null 2>&1
+		echo "guest $guest status $?"
+	done
+}
+linux() {
+	/bin/ruse run --engine kvm --board pc --cpus 2 --kernel /vmlinuz --initrd /initrd --no-reboot \
+		--append 'console=ttyS0 quiet panic=-1' -- \
+		sh -c 'echo "processors $(nproc)"; grep -c uncachable /proc/mtrr; dmesg | grep WARNING; exit 42' </dev/null 2>&1
+	echo "nested status $?"
+}
 # A kernel whose init restarts the machine, until the second time.
-/bin/ruse run --engine kvm --kernel /vmlinuz --initrd /initrd \
-	--append 'console=ttyS0 quiet rdinit=/bin/busybox -- reboot -f' </dev/null >/tmp/restarts 2>&1 &
-wait_for 2 'Restarting system' /tmp/restarts
-kill $!
-echo "restarts $($b grep -c -m 2 'Restarting system' /tmp/restarts)"
-/bin/ruse run --engine kvm --board pc --firmware seabios --disk /sector.img --no-reboot </dev/null 2>&1
-echo "sector status $?"
-$b mkfifo /tmp/in
-/bin/ruse run --engine kvm --board pc --firmware seabios --disk /grub.img,ro --memory 256M --no-reboot </tmp/in >/tmp/out 2>&1 &
-exec 3>/tmp/in
-wait_for 1 'guest:~# ' /tmp/out
-$b sleep 1
-echo 'grep -o "by=.*" /proc/cmdline; dmesg | grep WARNING; poweroff -f' >&3
-wait $!
-echo "grub status $?"
-$b cat /tmp/out
-echo
+restarts() {
+	/bin/ruse run --engine kvm --kernel /vmlinuz --initrd /initrd \
+		--append 'console=ttyS0 quiet rdinit=/bin/busybox -- reboot -f' </dev/null >/tmp/restarts 2>&1 &
+	wait_for 2 'Restarting system' /tmp/restarts
+	kill $!
+	echo "restarts $($b grep -c -m 2 'Restarting system' /tmp/restarts)"
+}
+sector() {
+	/bin/ruse run --engine kvm --board pc --firmware seabios --disk /sector.img --no-reboot </dev/null 2>&1
+	echo "sector status $?"
+}
+grub() {
+	$b mkfifo /tmp/in
+	/bin/ruse run --engine kvm --board pc --firmware seabios --disk /grub.img,ro --memory 256M --no-reboot </tmp/in >/tmp/out 2>&1 &
+	exec 3>/tmp/in
+	wait_for 1 'guest:~# ' /tmp/out
+	echo 'grep -o "by=.*" /proc/cmdline; dmesg | grep WARNING; poweroff -f' >&3
+	wait $!
+	echo "grub status $?"
+	$b cat /tmp/out
+	echo
+}
+$($b cat /part)
 $b dmesg | $b grep kvm
 $b poweroff -f
 INIT
 chmod 755 "$stage/init"
+echo "$part" >"$stage/part"
 (cd "$stage" && find . -mindepth 1 -print0 | cpio --null --create --format=newc --owner=0:0 --quiet) >"$work/outer"
 
 # Without XSAVE: there XSETBV does not leave the nested guest, so KVM's CPUID leaf 0xd does not follow XCR0.
-timeout 280 "$qemu" -accel tcg -cpu max,+svm,+npt,-xsave -M q35 -m 2G -display none -serial stdio -monitor none -no-reboot \
+timeout 1100 "$qemu" -accel tcg -cpu max,+svm,+npt,-xsave -M q35 -m 2G -display none -serial stdio -monitor none -no-reboot \
 	-kernel "$kernel" -initrd "$work/outer" -append 'console=ttyS0 panic=-1 quiet' </dev/null >"$work/out" 2>&1
 tr -d '\r' <"$work/out" >"$work/text"
 cat "$work/text"
@@ -123,16 +159,26 @@ failed=0
 expect() {
 	grep -qx -- "$1" "$work/text" || { echo "FAIL: no line '$1'"; failed=1; }
 }
-for file; do
-	expect "guest /guests/${file##*/} status 1"
-done
-expect 'processors 2'
-expect 'nested status 42'
-expect 1 # of /proc/mtrr
-expect 'restarts 2'
-expect 'boot sector: power off'
-expect 'sector status 0'
-expect 'by=grub'
-expect 'grub status 0'
+case $part in
+guests)
+	for file; do
+		expect "guest /guests/${file##*/} status 1"
+	done
+	;;
+linux)
+	expect 'processors 2'
+	expect 'nested status 42'
+	expect 1 # of /proc/mtrr
+	;;
+restarts) expect 'restarts 2' ;;
+sector)
+	expect 'boot sector: power off'
+	expect 'sector status 0'
+	;;
+grub)
+	expect 'by=grub'
+	expect 'grub status 0'
+	;;
+esac
 grep -q 'WARNING: ' "$work/text" && { echo 'FAIL: the nested kernel warns'; failed=1; }
 exit $failed
