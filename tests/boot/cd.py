@@ -58,22 +58,22 @@ def start(guest, *options):
 def rescue(guest, image):
     for options, platform in [([], b"i386-pc"), (["--firmware", "ovmf"], b"x86_64-efi")]:
         child, talk = start(guest, image, *options)
-        talk.wait_for("memory test", timeout=60)
+        talk.wait_for("memory test", timeout=300)
         os.write(child.stdin.fileno(), b"c")
         talk.wait_for(PROMPT)
         for line, answer in [("echo $grub_cpu-$grub_platform", platform), ("ls /boot/", b"memtest86+x64.bin")]:
             os.write(child.stdin.fileno(), line.encode() + b"\r")
             guest.expect_in(line, answer, talk.wait_for(PROMPT))
         os.write(child.stdin.fileno(), b"halt\r")
-        guest.expect("status of " + platform.decode(), child.wait(timeout=30), 0)
+        guest.expect("status of " + platform.decode(), child.wait(timeout=300), 0)
 
 
 def memory_test(guest, image):
     child, talk = start(guest, image, "--memory", "128M", "--name", f"memtest-{os.getpid()}")
-    talk.wait_for("memory test", timeout=60)
+    talk.wait_for("memory test", timeout=300)
     os.write(child.stdin.fileno(), b"m")
-    talk.wait_for("Memtest86+", timeout=60)
-    talk.wait_for("Status: Testing", timeout=60)
+    talk.wait_for("Memtest86+", timeout=300)
+    talk.wait_for("Status: Testing", timeout=300)
     time.sleep(3)
     screen = subprocess.run([guest.ruse, "ctl", f"memtest-{os.getpid()}", "screen"], capture_output=True, text=True).stdout
     for text in ["Memtest86+ v", "Errors: 0", "Status: Testing", "ruse virtual processor"]:
@@ -111,9 +111,9 @@ def linux(guest, root, image, memtest):
     def command(line):
         time.sleep(0.5)
         os.write(child.stdin.fileno(), line.encode() + b"\n")
-        return talk.wait_for("guest:~# ", timeout=60).replace(b"\r", b"")
+        return talk.wait_for("guest:~# ", timeout=300).replace(b"\r", b"")
 
-    talk.wait_for("guest:~# ", timeout=90)
+    talk.wait_for("guest:~# ", timeout=300)
     command("for i in 1 2 3 4 5 6 7 8 9; do [ -e /dev/sda ] && [ -e /dev/sr0 ] && break; sleep 1; done")
     heard = command("dmesg | grep -E 'ata[0-9.]+: '")
     for text in [b"65536 sectors", b"NCQ (depth 32)", b"ATAPI: RUSE CD-ROM"]:
@@ -132,7 +132,7 @@ def linux(guest, root, image, memtest):
     guest.expect_in("errors", b"\n0\n", command("dmesg | grep -ciE 'ata[0-9.]+:.*(exception|error|failed|timeout)'"))
     time.sleep(0.5)
     os.write(child.stdin.fileno(), b"poweroff -f\n")
-    guest.expect("status of Linux", child.wait(timeout=30), 0)
+    guest.expect("status of Linux", child.wait(timeout=300), 0)
 
 
 def main():

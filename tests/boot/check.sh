@@ -15,7 +15,7 @@ if ! "$ruse" engines | grep -A 1 '^dbt ' | grep -q 'works here'; then
 	exit 77
 fi
 # Once it is there it ends by itself.
-out=$(timeout 60 "$ruse" run --kernel "${guest%%$'\n'*}" --initrd "${guest#*$'\n'}" --engine dbt --check interp --stats --no-reboot \
+out=$(timeout 400 "$ruse" run --kernel "${guest%%$'\n'*}" --initrd "${guest#*$'\n'}" --engine dbt --check interp --stats --no-reboot \
 	--append 'console=ttyS0 quiet panic=-1' -- true 2>&1 </dev/null)
 echo "$out"
 if grep -q 'differs from the interpreter' <<<"$out"; then

@@ -65,7 +65,7 @@ def restarts(guest):
         talk.wait_for("guest:~# ")
         talk.command("reboot -f")
         talk.say("poweroff -f\n")
-        guest.expect(f"status after a restart by {way}", child.wait(timeout=20), 0)
+        guest.expect(f"status after a restart by {way}", child.wait(timeout=300), 0)
         if way == "triple":
             guest.expect_in("what is said of it", b"the machine is reset", child.stderr.read())
     done = guest.run("--board", "pc", "--append", APPEND + " reboot=triple rdinit=/bin/busybox -- reboot -f", command=[])

@@ -22,7 +22,7 @@ fi
 
 # guest OPTION... -- COMMAND...: the way ./run does it.
 guest() {
-	timeout 100 "$ruse" run --kernel "${guest%%$'\n'*}" --initrd "${guest#*$'\n'}" --engine "$engine" --no-reboot \
+	timeout 400 "$ruse" run --kernel "${guest%%$'\n'*}" --initrd "${guest#*$'\n'}" --engine "$engine" --no-reboot \
 		--append 'console=ttyS0 quiet panic=-1' "$@" >"$work/out" 2>"$work/err"
 }
 

@@ -31,16 +31,16 @@ class System:
         os.write(self.child.stdin.fileno(), text.encode())
 
     def log_in(self):
-        self.heard = self.talk.wait_for("guest login: ", timeout=150)
+        self.heard = self.talk.wait_for("guest login: ", timeout=300)
         self.say("root\n")
         self.talk.wait_for("Password: ")
         self.say("ruse\n")
-        self.talk.wait_for("guest:~# ", timeout=60)
+        self.talk.wait_for("guest:~# ", timeout=300)
         # A shell that does not edit lines; what is typed does not look like its prompt.
         self.say("exec env PS1=\"$(printf 'read\\171> ')\" sh\n")
         self.talk.wait_for(PROMPT)
 
-    def command(self, line, timeout=60):
+    def command(self, line, timeout=300):
         """What it printed, without the line that was typed."""
         self.say(line + "; echo status=$?\n")
         heard = self.talk.wait_for("\nstatus=", timeout)
@@ -110,7 +110,7 @@ def by_seabios(guest, disk, mirror):
     else:
         print("the mirror is not reachable: packages came from the local archive only")
     system.say("poweroff\n")
-    guest.expect("status after poweroff", system.child.wait(timeout=60), 0)
+    guest.expect("status after poweroff", system.child.wait(timeout=300), 0)
 
 
 def by_ovmf(guest, disk):
@@ -120,7 +120,7 @@ def by_ovmf(guest, disk):
     guest.expect("the package", system.command(f"cat /usr/share/{PACKAGE}/greeting"), (b"hello from the archive", 0))
     guest.expect("firmware", system.command("[ -d /sys/firmware/efi ] && nproc"), (b"2", 0))
     subprocess.run([guest.ruse, "ctl", f"debian-{os.getpid()}", "power-button"], check=True, capture_output=True)
-    guest.expect("status after the power button", system.child.wait(timeout=60), 0)
+    guest.expect("status after the power button", system.child.wait(timeout=300), 0)
     checked = subprocess.run(["/sbin/e2fsck", "-fn", f"{disk}?offset={(2048 + 65536) * 512}"], capture_output=True, text=True)
     guest.expect(f"the file system ({checked.stdout})", checked.returncode, 0)
 

@@ -23,7 +23,7 @@ def boot_qcow2_alone(ruse, engine, raw, work):
     failed = 0
     for image in [base, overlay]:
         done = subprocess.run([ruse, "run", image, "--engine", engine, "--tb-cache", "none"], stdin=subprocess.DEVNULL,
-                              capture_output=True, timeout=60)
+                              capture_output=True, timeout=300)
         missing = [line for line in LINES if b"boot sector: " + line + b"\r\n" not in done.stdout]
         if missing or BANNER not in done.stdout or b"FAILED" in done.stdout or done.returncode != 0:
             print(f"FAIL: {image} alone: no {missing}, status {done.returncode}, {done.stdout!r} {done.stderr!r}")
@@ -43,7 +43,7 @@ def main():
         for cpus in ["1", "2"]:
             done = subprocess.run([ruse, "run", "--board", "pc", "--firmware", "seabios", "--engine", engine, "--cpus", cpus,
                                    "--disk", image, "--firmware-log", "file=" + log, "--tb-cache", "none"],
-                                  stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+                                  stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
             with open(log, "rb") as f:
                 said = f.read()
             wanted = [(done.stdout, BANNER), (said, BANNER), (said, b"Found %s cpu(s)" % cpus.encode())]

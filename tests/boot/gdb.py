@@ -35,7 +35,7 @@ guest.expect("threads", rsp.ask("qfThreadInfo"), "m1,2")
 guest.expect("insert", rsp.insert(0, uname), "OK")
 stacks = set()
 for turn in range(2):
-    reply = rsp.go(timeout=100)
+    reply = rsp.go(timeout=300)
     if not reply.startswith("T05thread:") or not reply.endswith(";swbreak:;"):
         guest.fail(f"the stop is {reply}")
     guest.expect("rip", rsp.register(RIP), uname)
@@ -72,7 +72,7 @@ for turn in range(5):
     last = now
 rsp.remove(2, jiffies, 8)
 guest.expect("detach", rsp.ask("D"), "OK")
-out, err = child.communicate(timeout=100)
+out, err = child.communicate(timeout=300)
 guest.expect_in("the guest goes on as if nothing had been", b"done", out)
 guest.expect("exit status", child.returncode, 0)
 sys.exit(guest.failed)

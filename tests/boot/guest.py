@@ -17,7 +17,7 @@ import time
 import atexit
 
 APPEND = "console=ttyS0 quiet panic=-1"
-TIMEOUT = 100
+TIMEOUT = 400
 
 
 def skip(reason):
@@ -99,23 +99,41 @@ class Talk:
         time.sleep(0.5)
         os.write(self.fd, text.encode())
 
-    def wait_for(self, text, timeout=40):
+    def type_line(self, line):
+        """Types a line at a shell's prompt: again, on an empty line, as long as its beginning is not echoed."""
+        start = line[:16].encode()
+        for _ in range(20):
+            self.say(line)
+            end = time.monotonic() + 10
+            while start not in self.heard and time.monotonic() < end:
+                self._hear()
+            if start in self.heard:
+                break
+            os.write(self.fd, b"\x15")
+        os.write(self.fd, b"\n")
+
+    def wait_for(self, text, timeout=300):
         """Reads until text comes; what was heard before it is returned and forgotten."""
         wanted = text.encode()
         end = time.monotonic() + timeout
-        os.set_blocking(self.fd, False)
         while wanted not in self.heard:
             if time.monotonic() > end:
                 raise TimeoutError(f"no {text!r} came after {self.heard[-2000:]!r}")
-            try:
-                more = os.read(self.fd, 65536)
-                if not more:
-                    raise EOFError(f"the end came before {text!r}, after {self.heard[-2000:]!r}")
-                self.heard += more
-            except BlockingIOError:
-                time.sleep(0.01)
+            if not self._hear():
+                raise EOFError(f"the end came before {text!r}, after {self.heard[-2000:]!r}")
         before, _, self.heard = self.heard.partition(wanted)
         return before
+
+    def _hear(self):
+        """What has come, after a moment if it is nothing; false at the end."""
+        os.set_blocking(self.fd, False)
+        try:
+            more = os.read(self.fd, 65536)
+        except BlockingIOError:
+            time.sleep(0.01)
+            return True
+        self.heard += more
+        return bool(more)
 
     def rest(self):
         """All that comes until the other side has closed."""
@@ -126,7 +144,7 @@ class Talk:
 
     def command(self, line):
         """Types a line at a shell's prompt; says what it printed. The prompt must have been waited for."""
-        self.say(line + "\n")
+        self.type_line(line)
         return self.wait_for("guest:~# ")
 
 
@@ -138,7 +156,7 @@ def raw(fd):
     termios.tcsetattr(fd, termios.TCSANOW, mode)
 
 
-def connect(path, timeout=20):
+def connect(path, timeout=300):
     """A client of a Unix socket that is about to appear."""
     end = time.monotonic() + timeout
     while True:

@@ -27,7 +27,7 @@ class Reader:
 
 
 def ctl(guest, child, *words):
-    done = subprocess.run([guest.ruse, "ctl", str(child.pid), *words], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([guest.ruse, "ctl", str(child.pid), *words], capture_output=True, text=True, timeout=300)
     guest.expect(f"ctl {' '.join(words)}", (done.returncode, done.stderr), (0, ""))
 
 
@@ -50,7 +50,7 @@ def on_board(guest, *options):
     guest.expect("the tablet", tablet.events(), [(EV_ABS, 0, 1000), (EV_ABS, 1, 32767), syn, (EV_KEY, BTN_LEFT, 1), syn, (EV_KEY, BTN_LEFT, 0), syn])
 
     talk.say("poweroff -f\n")
-    guest.expect("status after switching off", child.wait(timeout=30), 0)
+    guest.expect("status after switching off", child.wait(timeout=300), 0)
     client.close()
 
 

@@ -40,13 +40,13 @@ def main():
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     guest.children.append(child)
     talk = Talk(child.stdout.fileno())
-    heard = talk.wait_for("guest:~# ", timeout=120)
+    heard = talk.wait_for("guest:~# ", timeout=300)
     for part in [b"iPXE", b"the script runs on 52:54:00:12:34:56", b"the way out is closed", b"so is the link"]:
         guest.expect_in("what iPXE says", part, heard)
     if b"secret... ok" in heard:
         guest.fail("a file outside of the directory was fetched")
     os.write(child.stdin.fileno(), b"poweroff -f\n")
-    guest.expect("status", child.wait(timeout=30), 0)
+    guest.expect("status", child.wait(timeout=300), 0)
     return guest.failed
 
 

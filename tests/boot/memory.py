@@ -28,14 +28,14 @@ class Vm:
         self.talk.wait_for("guest:~# ")
 
     def ctl(self, *words):
-        done = subprocess.run([self.guest.ruse, "ctl", str(self.child.pid), *words, "--json"], capture_output=True, text=True, timeout=20)
+        done = subprocess.run([self.guest.ruse, "ctl", str(self.child.pid), *words, "--json"], capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             self.guest.fail(f"ctl {words}: {done.stderr!r}")
             return {}
         return json.loads(done.stdout)
 
     def refused(self, text, *words):
-        done = subprocess.run([self.guest.ruse, "ctl", str(self.child.pid), *words], capture_output=True, text=True, timeout=20)
+        done = subprocess.run([self.guest.ruse, "ctl", str(self.child.pid), *words], capture_output=True, text=True, timeout=300)
         if done.returncode == 0 or text not in done.stderr:
             self.guest.fail(f"ctl {words}: {done.returncode} {done.stderr!r}")
 
@@ -60,7 +60,7 @@ class Vm:
 
     def end(self):
         self.talk.say("poweroff -f\n")
-        self.guest.expect("status after switching off", self.child.wait(timeout=30), 0)
+        self.guest.expect("status after switching off", self.child.wait(timeout=300), 0)
         self.client.close()
 
 

@@ -73,9 +73,9 @@ def main():
     said = talk.wait_for("ready\n").decode().split()
     guest.expect("the guest's address", said[0], "10.0.2.15/24")
     guest.expect("the file that the guest fetched", said[1], hashlib.sha256(data).hexdigest())
-    with urllib.request.urlopen(f"http://127.0.0.1:{web}/file", timeout=60) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{web}/file", timeout=300) as answer:
         guest.expect("the file that the host fetched", hashlib.sha256(answer.read()).hexdigest(), said[3])
-    with socket.create_connection(("127.0.0.1", plain), timeout=60) as s:
+    with socket.create_connection(("127.0.0.1", plain), timeout=300) as s:
         s.sendall(data)
     # 127.0.0.1 only.
     with open("/proc/net/tcp") as f:

@@ -28,7 +28,7 @@ class Shell:
         os.write(self.child.stdin.fileno(), text.encode())
 
     def prompt(self):
-        self.talk.wait_for("any other key to continue", timeout=60)
+        self.talk.wait_for("any other key to continue", timeout=300)
         self.say("\x1b")
         self.talk.wait_for(PROMPT)
 
@@ -38,7 +38,7 @@ class Shell:
 
     def end(self):
         self.say("reset -s\r")
-        _, errors = self.child.communicate(timeout=30)
+        _, errors = self.child.communicate(timeout=300)
         return self.child.returncode, errors
 
 
@@ -82,7 +82,7 @@ def disk(guest):
         f.seek(2048 * 512)
         shutil.copyfileobj(content, f)
     done = subprocess.run([guest.ruse, "run", image, "--engine", guest.engine, "--tb-cache", "none", "--net", "none"],
-                          stdin=subprocess.DEVNULL, capture_output=True, timeout=100)
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
     guest.expect_in("the disk", b"started from the disk", done.stdout)
     guest.expect("status of the disk", (done.returncode, done.stderr), (0, b""))
     with open(image, "r+b") as f:

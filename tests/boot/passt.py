@@ -105,7 +105,7 @@ def main():
                         command=["sh", "-c", STARTED, "passt", port, str(SIZE)])
     said = (talk := Talk(child.stdout.fileno())).wait_for("ready\n").decode().split()
     guest.expect("the file by passt", said[:2], ["52:52:75:73:65:01", wanted])
-    with urllib.request.urlopen(f"http://127.0.0.1:{web}/file", timeout=60) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{web}/file", timeout=300) as answer:
         guest.expect("the file that the host fetched", hashlib.sha256(answer.read()).hexdigest(), said[3])
     child.stdin.write(b"go\n")
     guest.expect("status", child.wait(60), 0)

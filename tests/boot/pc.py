@@ -54,7 +54,7 @@ def restart(guest, image):
     with open(image, "rb") as f:
         guest.expect_in("after two restarts", hashlib.sha256(f.read(512)).hexdigest().encode(), heard)
     talk.say("poweroff -f\n")
-    guest.expect("status after switching off", child.wait(timeout=20), 0)
+    guest.expect("status after switching off", child.wait(timeout=300), 0)
 
 
 def main():

@@ -23,7 +23,7 @@ class Session:
         self.talk.wait_for("guest:~# ")
 
     def ctl(self, *words):
-        return subprocess.run([self.guest.ruse, "ctl", "plugged", *words], capture_output=True, text=True, timeout=60)
+        return subprocess.run([self.guest.ruse, "ctl", "plugged", *words], capture_output=True, text=True, timeout=300)
 
     def accepted(self, *words):
         done = self.ctl(*words)
@@ -82,7 +82,7 @@ def disks(guest, session):
     session.until("four disks", "[ $(ls /sys/block | grep -c 'vd[b-e]') = 4 ]")
     # The guest takes five seconds, in which one may think better of it.
     leaving = [subprocess.Popen([guest.ruse, "ctl", "plugged", "detach", f"disk{i + 1}"]) for i in range(4)]
-    guest.expect("they leave together", [child.wait(timeout=60) for child in leaving], [0] * 4)
+    guest.expect("they leave together", [child.wait(timeout=300) for child in leaving], [0] * 4)
     session.until("none of them", "[ $(ls /sys/block | grep -c 'vd[b-e]') = 0 ]")
     session.refused("doesn't exist", "attach", "disk", guest.path("nothing"))
     session.refused("another cache= than none", "attach", "disk", image + ",cache=none")
@@ -141,7 +141,7 @@ def main():
     heard = session.ask("dmesg -r | sed -n 's/^<[0-3]>//p' | grep -v 'RETBleed\\|Spectre\\|MDS\\|L1TF'; echo")
     guest.expect("statistics", json.loads(session.accepted("statistics", "--json")) != {}, True)
     session.accepted("quit")
-    guest.expect("status", session.child.wait(timeout=20), 0)
+    guest.expect("status", session.child.wait(timeout=300), 0)
     if guest.failed:
         print(heard)
     return guest.failed

@@ -54,10 +54,10 @@ def main():
                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
         talk = Talk(child.stdout.fileno())
         try:
-            said = talk.wait_for("press a key", timeout=60)
+            said = talk.wait_for("press a key", timeout=300)
             os.write(child.stdin.fileno(), b"k")
             said += b"press a key" + talk.rest()
-            status = child.wait(timeout=30)
+            status = child.wait(timeout=300)
         finally:
             child.kill()
         # Between a name and its result is what the screen shows meanwhile.

@@ -94,7 +94,7 @@ def one_queue(guest, wanted):
     to_guest = mean_frame("tx")
     guest.expect("ping from the host", subprocess.run(["busybox", "ping", "-c", "2", "-q", ADDRESS],
                                                       capture_output=True).returncode, 0)
-    with urllib.request.urlopen(f"http://{ADDRESS}:8080/file", timeout=60) as answer:
+    with urllib.request.urlopen(f"http://{ADDRESS}:8080/file", timeout=300) as answer:
         guest.expect("the file that the host fetched", hashlib.sha256(answer.read()).hexdigest(), said[4])
     from_guest = mean_frame("rx")
     print(f"bytes of a frame: {to_guest:.0f} to the guest, {from_guest:.0f} from it")

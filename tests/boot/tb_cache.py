@@ -103,6 +103,6 @@ os.mkdir(guest.path("empty"))
 guest.run("--tb-cache", "none", command=["true"])
 guest.expect("files with none", os.listdir(guest.path("empty")), [])
 plain = [word for word in guest.arguments((), ["true"]) if word not in ("--tb-cache", "none")]
-subprocess.run(plain, capture_output=True, stdin=subprocess.DEVNULL, timeout=100)
+subprocess.run(plain, capture_output=True, stdin=subprocess.DEVNULL, timeout=300)
 guest.expect("the default directory", os.listdir(guest.path("empty")), ["tb"])
 sys.exit(guest.failed)

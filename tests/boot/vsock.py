@@ -64,7 +64,7 @@ def line_of(client):
 
 def call(path, port, first=b""):
     client = socket.socket(socket.AF_UNIX)
-    client.settimeout(60)
+    client.settimeout(300)
     client.connect(path)
     client.sendall(b"CONNECT %d\n" % port + first)
     return client, line_of(client)
@@ -101,7 +101,7 @@ def host_calls(guest, path):
     guest.expect("a port without listener", call(path, 4444)[1], b"")
     for garbage in b"CONNECT\n", b"CONNECT 99999999999\n", b"GET / HTTP/1.0\r\n\r\n", b"CONNECT " + b"1" * 100, b"\n":
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(20)
+        client.settimeout(300)
         client.connect(path)
         client.sendall(garbage)
         try:
@@ -111,7 +111,7 @@ def host_calls(guest, path):
         client.close()
     # More that say nothing than are kept; the oldest ones go.
     silent = [connect(path) for _ in range(80)]
-    silent[0].settimeout(20)
+    silent[0].settimeout(300)
     guest.expect("the oldest of the silent", silent[0].recv(10), b"")
     echo_call(guest, path, b"x" * 1000, "beside the silent")
     for client in silent:

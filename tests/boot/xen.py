@@ -57,7 +57,7 @@ def log_in(talk):
     talk.say("root\n")
     talk.wait_for("Password: ")
     talk.say("ruse\n")
-    talk.wait_for("guest:~# ", timeout=120)
+    talk.wait_for("guest:~# ", timeout=300)
     return heard
 
 
@@ -82,12 +82,12 @@ def run(guest, name, cpus, reach, switch_off, *disks):
     heard = talk.command("dmesg | grep -c 'Hypervisor detected: Xen PV'; grep -c -w -e vmx -e svm /proc/cpuinfo").replace(b"\r", b"")
     guest.expect_in("Dom0's kernel, and how many processors there have hardware virtualization", b"1\n0\n", heard)
     talk.say(switch_off + "\n")
-    guest.expect("status after switching off", child.wait(timeout=60), 0)
+    guest.expect("status after switching off", child.wait(timeout=300), 0)
 
 
 def main():
     guest = Guest(sys.argv)
-    run(guest, "shell", 2, lambda talk: talk.wait_for("guest:~# ", timeout=150), "poweroff -f")
+    run(guest, "shell", 2, lambda talk: talk.wait_for("guest:~# ", timeout=300), "poweroff -f")
     if guest.engine != "interp" and not guest.failed:
         run(guest, "debian", 1, log_in, "poweroff", make_disk(guest, sys.argv[2]))
     return guest.failed

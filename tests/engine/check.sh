@@ -14,7 +14,7 @@ case $why in
 *'works here'*) ;;
 *) echo "SKIP: $why"; exit 77 ;;
 esac
-out=$(timeout 100 "$ruse" run --kernel "$guest" --test-devices --engine dbt --check interp --stats --no-reboot --memory 64M \
+out=$(timeout 400 "$ruse" run --kernel "$guest" --test-devices --engine dbt --check interp --stats --no-reboot --memory 64M \
 	2>&1 </dev/null)
 echo "$out"
 echo "$out" | grep -q "^$name: .* 0 failed" || { echo "FAIL: the guest failed"; exit 1; }

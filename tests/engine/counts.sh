@@ -22,7 +22,7 @@ if ! "$ruse" engines | grep -A 1 '^dbt ' | grep -q 'works here'; then
 fi
 
 run() {
-	timeout 50 "$ruse" run --kernel "$@" --test-devices --no-reboot >"$work/out" 2>"$work/err" </dev/null
+	timeout 400 "$ruse" run --kernel "$@" --test-devices --no-reboot >"$work/out" 2>"$work/err" </dev/null
 }
 
 # With a directory for kept translations: code with counters must neither come from there nor go there.

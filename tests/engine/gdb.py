@@ -93,7 +93,7 @@ class Machine:
 
     def end(self, status=1, text=rb"debug: \d+ checks, 0 failed"):
         try:
-            out = self.process.communicate(timeout=20)[0]
+            out = self.process.communicate(timeout=300)[0]
         except subprocess.TimeoutExpired:
             self.process.kill()
             out = self.process.communicate()[0]
@@ -190,7 +190,7 @@ def test_gdb():
     with Machine() as machine:
         while not os.path.exists(machine.path) or not listens(machine.path):
             time.sleep(0.02)
-        done = subprocess.run(line + [GUEST], capture_output=True, timeout=100, text=True)
+        done = subprocess.run(line + [GUEST], capture_output=True, timeout=300, text=True)
         rest = done.stdout
         for number, (command, pattern) in enumerate(script):
             out, mark, rest = rest.partition(f"\n@{number}@\n")
@@ -425,7 +425,7 @@ def test_processors():
             rsp.interrupt()
             expect_match("the step is given up", r"^T02thread:\d;$", rsp.reply())
         rsp.insert(0, symbols["other_work"])
-        expect("the other one", rsp.go(timeout=60), "T05thread:2;swbreak:;")
+        expect("the other one", rsp.go(timeout=300), "T05thread:2;swbreak:;")
         at(rsp, "other_work", "the other one")
         turns = int.from_bytes(rsp.memory(symbols["other_turns"], 8), "little")
         rsp.remove(0, symbols["other_work"])

@@ -28,7 +28,7 @@ value() {
 run() {
 	on=$1
 	shift
-	timeout 50 "$ruse" run --kernel "$guest" --test-devices --engine "$on" --no-reboot --cpus "$cpus" --memory 64M --tb-cache none "$@" \
+	timeout 400 "$ruse" run --kernel "$guest" --test-devices --engine "$on" --no-reboot --cpus "$cpus" --memory 64M --tb-cache none "$@" \
 		>"$work/$on" 2>"$work/$on.err" </dev/null
 	echo $?
 }

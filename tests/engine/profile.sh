@@ -20,7 +20,7 @@ if ! "$ruse" engines | grep -A 1 '^dbt ' | grep -q 'works here'; then
 fi
 
 run() {
-	timeout 50 "$ruse" run --kernel "$guest" --test-devices --no-reboot --serial none "$@" >"$work/out" 2>"$work/err" </dev/null
+	timeout 400 "$ruse" run --kernel "$guest" --test-devices --no-reboot --serial none "$@" >"$work/out" 2>"$work/err" </dev/null
 }
 
 run --engine dbt --profile "$work/profile"

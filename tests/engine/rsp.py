@@ -42,7 +42,7 @@ class Rsp:
             got = self._byte(10)
             assert got == b"+", f"{got!r} instead of an acknowledgement"
 
-    def reply(self, timeout=20):
+    def reply(self, timeout=300):
         """The next packet, without what is escaped."""
         while self._byte(timeout) != b"$":
             pass
@@ -64,7 +64,7 @@ class Rsp:
                 out.append(byte)
         return out.decode("latin-1")
 
-    def ask(self, text, timeout=20):
+    def ask(self, text, timeout=300):
         self.send(text)
         return self.reply(timeout)
 
@@ -84,7 +84,7 @@ class Rsp:
     def memory(self, address, length):
         return bytes.fromhex(self.ask(f"m{address:x},{length:x}"))
 
-    def go(self, how="vCont;c", timeout=20):
+    def go(self, how="vCont;c", timeout=300):
         """Runs to the next stop."""
         return self.ask(how, timeout)
 

@@ -23,7 +23,7 @@ fi
 
 for guest in "$@"; do
 	for engine in interp dbt; do
-		timeout 50 "$ruse" run --kernel "$guest" --test-devices --no-reboot --engine $engine --tb-cache none --stats \
+		timeout 400 "$ruse" run --kernel "$guest" --test-devices --no-reboot --engine $engine --tb-cache none --stats \
 			>"$work/out" 2>"$work/$engine" </dev/null
 		[ $? = 1 ] || fail "$guest on $engine: $(cat "$work/out" "$work/$engine")"
 		grep '^delivered \|^exits ' "$work/$engine" >"$work/$engine.delivered"

@@ -12,7 +12,7 @@ case $why in
 *'works here'*) ;;
 *) echo "SKIP: $why"; exit 77 ;;
 esac
-out=$(timeout 50 "$ruse" run --kernel "$guest" --test-devices --engine dbt --stats --no-reboot --memory 64M --tb-cache none 2>&1 </dev/null)
+out=$(timeout 400 "$ruse" run --kernel "$guest" --test-devices --engine dbt --stats --no-reboot --memory 64M --tb-cache none 2>&1 </dev/null)
 echo "$out"
 echo "$out" | grep -q '^transfers: .* 0 failed' || { echo 'FAIL: the guest failed'; exit 1; }
 
