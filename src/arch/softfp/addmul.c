@@ -4,8 +4,8 @@
  */
 #include "arch/softfp/parts.h"
 
-static struct fp_parts add(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
-			   struct fp_parts b)
+struct fp_parts fp_add(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
+		       struct fp_parts b)
 {
 	fp->rounded_up = false;
 	if (a.class == FP_INFINITY && b.class == FP_INFINITY && a.sign != b.sign)
@@ -40,8 +40,8 @@ static struct fp_parts add(struct softfp *fp, const struct fp_format *format, st
 	return fp_round(fp, format, a.sign, a.exp + 1 - shift, (uint64_t)(x >> 64), (uint64_t)x);
 }
 
-static struct fp_parts mul(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
-			   struct fp_parts b)
+struct fp_parts fp_multiply(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
+			    struct fp_parts b)
 {
 	bool sign = a.sign != b.sign;
 
@@ -72,7 +72,7 @@ static struct fp_parts mul(struct softfp *fp, const struct fp_format *format, st
 		struct fp_parts x = fp_unpack_##f(fp, a), y = fp_unpack_##f(fp, b), r;             \
 		fp->rounded_up = false;                                                            \
 		if (!fp_nan2(fp, x, y, x87, &r))                                                   \
-			r = add(fp, format, x, y);                                                 \
+			r = fp_add(fp, format, x, y);                                              \
 		return fp_pack_##f(r);                                                             \
 	}                                                                                          \
 	type softfp_##f##_sub(struct softfp *fp, type a, type b)                                   \
@@ -81,7 +81,7 @@ static struct fp_parts mul(struct softfp *fp, const struct fp_format *format, st
 		fp->rounded_up = false;                                                            \
 		if (!fp_nan2(fp, x, y, x87, &r)) {                                                 \
 			y.sign = !y.sign;                                                          \
-			r = add(fp, format, x, y);                                                 \
+			r = fp_add(fp, format, x, y);                                              \
 		}                                                                                  \
 		return fp_pack_##f(r);                                                             \
 	}                                                                                          \
@@ -90,7 +90,7 @@ static struct fp_parts mul(struct softfp *fp, const struct fp_format *format, st
 		struct fp_parts x = fp_unpack_##f(fp, a), y = fp_unpack_##f(fp, b), r;             \
 		fp->rounded_up = false;                                                            \
 		if (!fp_nan2(fp, x, y, x87, &r))                                                   \
-			r = mul(fp, format, x, y);                                                 \
+			r = fp_multiply(fp, format, x, y);                                         \
 		return fp_pack_##f(r);                                                             \
 	}
 

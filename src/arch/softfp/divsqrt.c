@@ -14,8 +14,8 @@ static uint64_t fraction_of(uint64_t remainder, uint64_t divisor)
 	return remainder > rest ? 3ull << 62 : remainder == rest ? 1ull << 63 : 1ull << 62;
 }
 
-static struct fp_parts divide(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
-			      struct fp_parts b)
+struct fp_parts fp_divide(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
+			  struct fp_parts b)
 {
 	bool sign = a.sign != b.sign;
 
@@ -96,8 +96,8 @@ static uint64_t sqrt_128(unsigned __int128 v, unsigned __int128 *remainder)
 	return (uint64_t)root;
 }
 
-static struct fp_parts square_root(struct softfp *fp, const struct fp_format *format,
-				   struct fp_parts a)
+struct fp_parts fp_square_root(struct softfp *fp, const struct fp_format *format,
+			       struct fp_parts a)
 {
 	if (a.class == FP_ZERO)
 		return a;
@@ -123,7 +123,7 @@ static struct fp_parts square_root(struct softfp *fp, const struct fp_format *fo
 		struct fp_parts x = fp_unpack_##f(fp, a), y = fp_unpack_##f(fp, b), r;             \
 		fp->rounded_up = false;                                                            \
 		if (!fp_nan2(fp, x, y, x87, &r))                                                   \
-			r = divide(fp, format, x, y);                                              \
+			r = fp_divide(fp, format, x, y);                                           \
 		return fp_pack_##f(r);                                                             \
 	}                                                                                          \
 	type softfp_##f##_sqrt(struct softfp *fp, type a)                                          \
@@ -131,7 +131,7 @@ static struct fp_parts square_root(struct softfp *fp, const struct fp_format *fo
 		struct fp_parts x = fp_unpack_##f(fp, a), r;                                       \
 		fp->rounded_up = false;                                                            \
 		if (!fp_nan1(fp, x, &r))                                                           \
-			r = square_root(fp, format, x);                                            \
+			r = fp_square_root(fp, format, x);                                         \
 		return fp_pack_##f(r);                                                             \
 	}
 

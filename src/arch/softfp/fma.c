@@ -32,9 +32,9 @@ static struct fp_parts add_wide(struct softfp *fp, const struct fp_format *forma
 }
 
 /* SDM 1 14.5.2: NaN operands come first, then invalid products and sums. */
-static struct fp_parts multiply_add(struct softfp *fp, const struct fp_format *format,
-				    struct fp_parts a, struct fp_parts b, struct fp_parts c,
-				    bool negate_product, bool negate_addend)
+struct fp_parts fp_multiply_add(struct softfp *fp, const struct fp_format *format,
+				struct fp_parts a, struct fp_parts b, struct fp_parts c,
+				bool negate_product, bool negate_addend)
 {
 	bool sign = a.sign ^ b.sign ^ negate_product;
 
@@ -76,15 +76,15 @@ static struct fp_parts multiply_add(struct softfp *fp, const struct fp_format *f
 uint32_t softfp_f32_fma(struct softfp *fp, uint32_t a, uint32_t b, uint32_t c, bool negate_product,
 			bool negate_addend)
 {
-	return fp_pack_f32(multiply_add(fp, &fp_format_f32, fp_unpack_f32(fp, a),
-					fp_unpack_f32(fp, b), fp_unpack_f32(fp, c), negate_product,
-					negate_addend));
+	return fp_pack_f32(fp_multiply_add(fp, &fp_format_f32, fp_unpack_f32(fp, a),
+					   fp_unpack_f32(fp, b), fp_unpack_f32(fp, c),
+					   negate_product, negate_addend));
 }
 
 uint64_t softfp_f64_fma(struct softfp *fp, uint64_t a, uint64_t b, uint64_t c, bool negate_product,
 			bool negate_addend)
 {
-	return fp_pack_f64(multiply_add(fp, &fp_format_f64, fp_unpack_f64(fp, a),
-					fp_unpack_f64(fp, b), fp_unpack_f64(fp, c), negate_product,
-					negate_addend));
+	return fp_pack_f64(fp_multiply_add(fp, &fp_format_f64, fp_unpack_f64(fp, a),
+					   fp_unpack_f64(fp, b), fp_unpack_f64(fp, c),
+					   negate_product, negate_addend));
 }

@@ -230,7 +230,7 @@ static struct fp_parts denormalize(struct softfp *fp, const struct fp_format *fo
 				   int32_t exp, uint64_t hi, uint64_t lo)
 {
 	if (format->flushes && fp->flush_to_zero) {
-		fp->flags |= SOFTFP_UNDERFLOW | SOFTFP_INEXACT;
+		fp->flags |= SOFTFP_UNDERFLOW | (fp->tiny_before_rounding ? 0 : SOFTFP_INEXACT);
 		return fp_zero(sign);
 	}
 	unsigned __int128 v =
@@ -253,6 +253,8 @@ struct fp_parts fp_round(struct softfp *fp, const struct fp_format *format, bool
 	int32_t rounded_exp = exp + r.carry;
 
 	fp->rounded_up = false;
+	if (unlikely(fp->tiny_before_rounding && exp < format->emin))
+		return denormalize(fp, format, sign, exp, hi, lo);
 	if (unlikely(rounded_exp < format->emin)) { /* tiny after rounding (SDM 1 4.9.1.5) */
 		if (fp->masked & SOFTFP_UNDERFLOW)
 			return denormalize(fp, format, sign, exp, hi, lo);

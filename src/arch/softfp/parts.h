@@ -31,7 +31,7 @@ struct fp_parts {
 
 struct fp_format {
 	uint8_t precision; /* of the significand, with the integer bit */
-	bool flushes;	   /* MXCSR.FTZ applies */
+	bool flushes;	   /* flush_to_zero applies */
 	int16_t wrap;	   /* exponent adjustment of an unmasked overflow or underflow (SDM
 			      1 8.5.4, 8.5.5) */
 	int32_t emin, emax;
@@ -77,6 +77,21 @@ struct fp_parts fp_round(struct softfp *fp, const struct fp_format *format, bool
 /* Whether a magnitude whose lowest kept bit is `odd` and whose discarded part is `rest` (as a
  * fraction of 2^64 of the lowest kept bit) is incremented. */
 bool fp_rounds_up(enum softfp_rounding rounding, bool sign, bool odd, uint64_t rest);
+
+/* The arithmetic on operands that are no NaNs (fp_multiply_add takes those as well): the result rounded
+ * to the format. What is invalid raises INVALID and is x86's default NaN. */
+struct fp_parts fp_add(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
+		       struct fp_parts b);
+struct fp_parts fp_multiply(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
+			    struct fp_parts b);
+struct fp_parts fp_divide(struct softfp *fp, const struct fp_format *format, struct fp_parts a,
+			  struct fp_parts b);
+struct fp_parts fp_square_root(struct softfp *fp, const struct fp_format *format,
+			       struct fp_parts a);
+/* a * b + c, each term perhaps negated. */
+struct fp_parts fp_multiply_add(struct softfp *fp, const struct fp_format *format,
+				struct fp_parts a, struct fp_parts b, struct fp_parts c,
+				bool negate_product, bool negate_addend);
 
 struct fp_parts fp_default_nan(void);
 struct fp_parts fp_zero(bool sign);

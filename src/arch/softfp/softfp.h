@@ -1,5 +1,6 @@
 /* Binary floating point in integers: exact IEEE 754 results and flags on any host, with x86's NaN,
- * denormal and tininess rules as parameters, for binary32, binary64 and x87's 80-bit format.
+ * denormal and tininess rules as parameters, for binary32, binary64 and x87's 80-bit format. Arm's
+ * rules are put around it by arch/aarch64/fp.h.
  *
  * Example:
  *     struct softfp fp = { .rounding = SOFTFP_NEAREST, .masked = 0x3f };
@@ -36,6 +37,8 @@ struct softfp {
 			    unmasked */
 	uint8_t flags;	 /* accumulated, never cleared here */
 	bool rounded_up; /* x87 C1 of the last operation */
+	bool tiny_before_rounding; /* Arm: what is tiny before it is rounded underflows, and a
+				      flushed result is not inexact; with UNDERFLOW masked */
 };
 
 struct softfp_f80 {
