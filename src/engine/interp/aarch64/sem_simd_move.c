@@ -1,0 +1,195 @@
+/* Immediates, copies and permutations (DDI 0487 C4.1.69: Advanced SIMD modified immediate, copy, permute, extract, table lookup).
+ */
+#include "engine/interp/aarch64/simd.h"
+
+#define SEM(name) void a64_sem_##name(struct a64_cpu *cpu, uint32_t insn)
+
+static void set(struct a64_cpu *cpu, uint32_t insn, union a64_vreg value)
+{
+	if (!simd_q(insn))
+		value.d[1] = 0;
+	cpu->s.v[a64_rd(insn)] = value;
+}
+
+/* ---- MOVI, MVNI, ORR, BIC ---- */
+
+static uint64_t twice(uint64_t value)
+{
+	return value << 32 | value;
+}
+
+/* AdvSIMDExpandImm, before it is inverted. */
+static uint64_t expand(unsigned cmode, bool op, uint64_t imm8)
+{
+	uint64_t mask = 0;
+
+	switch (cmode >> 1) {
+	case 0:
+	case 1:
+	case 2:
+	case 3:
+		return twice(imm8 << 8 * (cmode >> 1));
+	case 4:
+	case 5: {
+		const uint64_t half = imm8 << 8 * (cmode >> 1 & 1);
+
+		return twice(half << 16 | half);
+	}
+	case 6:
+		return twice(cmode & 1 ? imm8 << 16 | 0xffff : imm8 << 8 | 0xff);
+	default:
+		if (!op)
+			return imm8 * 0x0101010101010101ull;
+		for (unsigned i = 0; i < 8; i++)
+			mask |= imm8 >> i & 1 ? 0xffull << 8 * i : 0;
+		return mask;
+	}
+}
+
+SEM(movi)
+{
+	const unsigned cmode = a64_bits(insn, 12, 4);
+	const bool op = insn & 1u << 29;
+	const uint64_t imm = expand(cmode, op, a64_bits(insn, 16, 3) << 5 | a64_bits(insn, 5, 5));
+	const union a64_vreg *old = &cpu->s.v[a64_rd(insn)];
+	const bool combines = cmode < 12 && (cmode & 1);
+	union a64_vreg out;
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (combines)
+			out.d[i] = op ? old->d[i] & ~imm : old->d[i] | imm;
+		else
+			out.d[i] = op && cmode < 14 ? ~imm : imm;
+	}
+	set(cpu, insn, out);
+}
+
+/* ---- copies ---- */
+
+/* imm5: its lowest set bit is the size, what is above it the index. */
+static unsigned copy_size(struct a64_cpu *cpu, uint32_t insn)
+{
+	const unsigned imm5 = a64_rm(insn);
+
+	if (!(imm5 & 15))
+		a64_undefined(cpu);
+	return (unsigned)__builtin_ctz(imm5);
+}
+
+static unsigned copy_index(uint32_t insn, unsigned size)
+{
+	return a64_rm(insn) >> (size + 1);
+}
+
+static void duplicate(struct a64_cpu *cpu, uint32_t insn, unsigned size, uint64_t value)
+{
+	const unsigned count = simd_count(cpu, insn, size);
+	union a64_vreg out = {.d = {0, 0}};
+
+	for (unsigned i = 0; i < count; i++)
+		simd_set_lane(&out, size, i, value);
+	cpu->s.v[a64_rd(insn)] = out;
+}
+
+SEM(dup_element)
+{
+	const unsigned size = copy_size(cpu, insn);
+
+	duplicate(cpu, insn, size, simd_lane(&cpu->s.v[a64_rn(insn)], size, copy_index(insn, size)));
+}
+
+SEM(dup_general) { duplicate(cpu, insn, copy_size(cpu, insn), a64_x(&cpu->s, a64_rn(insn))); }
+
+SEM(ins_general)
+{
+	const unsigned size = copy_size(cpu, insn);
+
+	simd_set_lane(&cpu->s.v[a64_rd(insn)], size, copy_index(insn, size), a64_x(&cpu->s, a64_rn(insn)));
+}
+
+SEM(ins_element)
+{
+	const unsigned size = copy_size(cpu, insn), from = a64_bits(insn, 11, 4) >> size;
+
+	simd_set_lane(&cpu->s.v[a64_rd(insn)], size, copy_index(insn, size), simd_lane(&cpu->s.v[a64_rn(insn)], size, from));
+}
+
+SEM(smov)
+{
+	const unsigned size = copy_size(cpu, insn);
+	int64_t value;
+
+	if (size > (simd_q(insn) ? 2 : 1))
+		a64_undefined(cpu);
+	value = simd_slane(&cpu->s.v[a64_rn(insn)], size, copy_index(insn, size));
+	a64_set_x(&cpu->s, a64_rd(insn), simd_q(insn) ? (uint64_t)value : (uint32_t)value);
+}
+
+SEM(umov)
+{
+	const unsigned size = copy_size(cpu, insn);
+
+	if (simd_q(insn) != (size == 3))
+		a64_undefined(cpu);
+	a64_set_x(&cpu->s, a64_rd(insn), simd_lane(&cpu->s.v[a64_rn(insn)], size, copy_index(insn, size)));
+}
+
+/* ---- permutations ---- */
+
+SEM(ext)
+{
+	const unsigned bytes = simd_q(insn) ? 16 : 8, at = a64_bits(insn, 11, 4);
+	const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *m = &cpu->s.v[a64_rm(insn)];
+	union a64_vreg out = {.d = {0, 0}};
+
+	if (at >= bytes)
+		a64_undefined(cpu);
+	for (unsigned i = 0; i < bytes; i++)
+		out.b[i] = at + i < bytes ? n->b[at + i] : m->b[at + i - bytes];
+	cpu->s.v[a64_rd(insn)] = out;
+}
+
+static void look_up(struct a64_cpu *cpu, uint32_t insn, bool keeps)
+{
+	const unsigned bytes = simd_q(insn) ? 16 : 8, size = 16 * (a64_bits(insn, 13, 2) + 1);
+	const union a64_vreg *m = &cpu->s.v[a64_rm(insn)], *d = &cpu->s.v[a64_rd(insn)];
+	union a64_vreg out = {.d = {0, 0}};
+
+	for (unsigned i = 0; i < bytes; i++) {
+		const unsigned index = m->b[i];
+
+		if (index < size)
+			out.b[i] = cpu->s.v[(a64_rn(insn) + index / 16) & 31].b[index % 16];
+		else
+			out.b[i] = keeps ? d->b[i] : 0;
+	}
+	cpu->s.v[a64_rd(insn)] = out;
+}
+
+SEM(tbl) { look_up(cpu, insn, false); }
+SEM(tbx) { look_up(cpu, insn, true); }
+
+/* Lane i of the result is lane `from` of Vn, or of Vm behind it. */
+static uint64_t joined_lane(const struct a64_cpu *cpu, uint32_t insn, unsigned size, unsigned count, unsigned from)
+{
+	return from < count ? simd_lane(&cpu->s.v[a64_rn(insn)], size, from) : simd_lane(&cpu->s.v[a64_rm(insn)], size, from - count);
+}
+
+static unsigned second_half(uint32_t insn)
+{
+	return a64_bits(insn, 14, 1);
+}
+
+#define PERMUTE(name, from)                                                                                                                    \
+	SEM(name)                                                                                                                              \
+	{                                                                                                                                      \
+		const unsigned size = simd_size(insn), count = simd_count(cpu, insn, size), part = second_half(insn);                          \
+		union a64_vreg out = {.d = {0, 0}};                                                                                            \
+                                                                                                                                               \
+		for (unsigned i = 0; i < count; i++)                                                                                           \
+			simd_set_lane(&out, size, i, joined_lane(cpu, insn, size, count, from));                                               \
+		cpu->s.v[a64_rd(insn)] = out;                                                                                                  \
+	}
+PERMUTE(uzp, 2 * i + part)
+PERMUTE(trn, (i & ~1u) + part + (i & 1) * count)
+PERMUTE(zip, i / 2 + part * (count / 2) + (i & 1) * count)

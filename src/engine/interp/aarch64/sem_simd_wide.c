@@ -1,0 +1,196 @@
+/* Registers of elements of different sizes, and a register with one element of another (DDI 0487 C4.1.69: Advanced SIMD three different,
+ * vector x indexed element; scalar kinds).
+ */
+#include "engine/interp/aarch64/simd.h"
+
+#define SEM(name) void a64_sem_##name(struct a64_cpu *cpu, uint32_t insn)
+
+/* Where the second operand's lanes come from: a register's, or one element for all. */
+struct second {
+	const union a64_vreg *v;
+	unsigned index;
+	bool is_element;
+};
+
+static struct second by_register(const struct a64_cpu *cpu, uint32_t insn)
+{
+	return (struct second){.v = &cpu->s.v[a64_rm(insn)]};
+}
+
+static struct second by_element(const struct a64_cpu *cpu, uint32_t insn)
+{
+	const unsigned h = a64_bits(insn, 11, 1), l = a64_bits(insn, 21, 1), m = a64_bits(insn, 20, 1);
+
+	if (simd_size(insn) == 1)
+		return (struct second){.v = &cpu->s.v[a64_rm(insn) & 15], .index = h << 2 | l << 1 | m, .is_element = true};
+	return (struct second){.v = &cpu->s.v[a64_rm(insn)], .index = h << 1 | l, .is_element = true};
+}
+
+static __int128 second_lane(const struct second *second, unsigned size, unsigned i, bool is_unsigned)
+{
+	return simd_wide(second->v, size, second->is_element ? second->index : i, is_unsigned);
+}
+
+/* ---- to twice the width ---- */
+
+typedef uint64_t long_op(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size);
+
+static void widen(struct a64_cpu *cpu, uint32_t insn, struct second second, bool is_unsigned, long_op *op)
+{
+	const unsigned size = simd_size(insn), count = simd_scalar(insn) ? 1 : 8u >> size;
+	const unsigned first = simd_q(insn) && !simd_scalar(insn) ? count : 0;
+	const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *d = &cpu->s.v[a64_rd(insn)];
+	union a64_vreg out = {.d = {0, 0}};
+
+	for (unsigned i = 0; i < count; i++)
+		simd_set_lane(&out, size + 1, i,
+			      op(cpu, simd_wide(n, size, first + i, is_unsigned), second_lane(&second, size, first + i, is_unsigned),
+				 simd_lane(d, size + 1, i), size));
+	cpu->s.v[a64_rd(insn)] = out;
+}
+
+static uint64_t op_add(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return (uint64_t)(a + b); }
+static uint64_t op_sub(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return (uint64_t)(a - b); }
+static uint64_t op_mull(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return (uint64_t)(a * b); }
+static uint64_t op_mlal(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return d + (uint64_t)(a * b); }
+static uint64_t op_mlsl(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return d - (uint64_t)(a * b); }
+static uint64_t op_abdl(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return (uint64_t)(a > b ? a - b : b - a); }
+
+static uint64_t op_abal(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size)
+{
+	return d + (uint64_t)(a > b ? a - b : b - a);
+}
+
+static uint64_t op_sqdmull(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size)
+{
+	return simd_saturate(cpu, a * b * 2, size + 1, false);
+}
+
+/* An accumulator of 8 << size + 1 bits, as a signed number. */
+static __int128 accumulator(uint64_t d, unsigned size)
+{
+	return size == 1 ? (__int128)(int32_t)d : (__int128)(int64_t)d;
+}
+
+static __int128 doubled(struct a64_cpu *cpu, __int128 a, __int128 b, unsigned size)
+{
+	return accumulator(simd_saturate(cpu, a * b * 2, size + 1, false), size);
+}
+
+static uint64_t op_sqdmlal(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size)
+{
+	return simd_saturate(cpu, accumulator(d, size) + doubled(cpu, a, b, size), size + 1, false);
+}
+
+static uint64_t op_sqdmlsl(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size)
+{
+	return simd_saturate(cpu, accumulator(d, size) - doubled(cpu, a, b, size), size + 1, false);
+}
+
+#define WIDEN(name, second, op)                                                                                                                \
+	SEM(name) { widen(cpu, insn, second(cpu, insn), simd_unsigned(insn), op); }
+WIDEN(addl, by_register, op_add)
+WIDEN(subl, by_register, op_sub)
+WIDEN(abdl, by_register, op_abdl)
+WIDEN(abal, by_register, op_abal)
+WIDEN(mlal, by_register, op_mlal)
+WIDEN(mlsl, by_register, op_mlsl)
+WIDEN(mull, by_register, op_mull)
+WIDEN(sqdmlal, by_register, op_sqdmlal)
+WIDEN(sqdmlsl, by_register, op_sqdmlsl)
+WIDEN(sqdmull, by_register, op_sqdmull)
+WIDEN(mlal_e, by_element, op_mlal)
+WIDEN(mlsl_e, by_element, op_mlsl)
+WIDEN(mull_e, by_element, op_mull)
+WIDEN(sqdmlal_e, by_element, op_sqdmlal)
+WIDEN(sqdmlsl_e, by_element, op_sqdmlsl)
+WIDEN(sqdmull_e, by_element, op_sqdmull)
+
+static uint64_t op_pmull(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size)
+{
+	uint64_t product = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		product ^= (uint64_t)b >> i & 1 ? (uint64_t)a << i : 0;
+	return product;
+}
+
+SEM(pmull) { widen(cpu, insn, by_register(cpu, insn), true, op_pmull); }
+
+/* ---- a wide register and a narrow one ---- */
+
+static void wide_with_narrow(struct a64_cpu *cpu, uint32_t insn, bool subtracts)
+{
+	const unsigned size = simd_size(insn), count = 8u >> size, first = simd_q(insn) ? count : 0;
+	const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *m = &cpu->s.v[a64_rm(insn)];
+	union a64_vreg out = {.d = {0, 0}};
+
+	for (unsigned i = 0; i < count; i++) {
+		const uint64_t b = (uint64_t)simd_wide(m, size, first + i, simd_unsigned(insn));
+
+		simd_set_lane(&out, size + 1, i, simd_lane(n, size + 1, i) + (subtracts ? 0 - b : b));
+	}
+	cpu->s.v[a64_rd(insn)] = out;
+}
+
+SEM(addw) { wide_with_narrow(cpu, insn, false); }
+SEM(subw) { wide_with_narrow(cpu, insn, true); }
+
+/* ---- the high halves of sums ---- */
+
+static void high_half(struct a64_cpu *cpu, uint32_t insn, bool subtracts)
+{
+	const unsigned size = simd_size(insn), count = 8u >> size, bits = 8u << size;
+	const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *m = &cpu->s.v[a64_rm(insn)];
+	const uint64_t rounding = insn & 1u << 29 ? 1ull << (bits - 1) : 0;
+	union a64_vreg *d = &cpu->s.v[a64_rd(insn)], out = {.d = {0, 0}};
+
+	for (unsigned i = 0; i < count; i++) {
+		const uint64_t b = simd_lane(m, size + 1, i);
+
+		simd_set_lane(&out, size, i, (simd_lane(n, size + 1, i) + (subtracts ? 0 - b : b) + rounding) >> bits);
+	}
+	*d = simd_q(insn) ? (union a64_vreg){.d = {d->d[0], out.d[0]}} : out;
+}
+
+SEM(addhn) { high_half(cpu, insn, false); }
+SEM(subhn) { high_half(cpu, insn, true); }
+
+/* ---- of one width, with an element ---- */
+
+typedef uint64_t same_op(struct a64_cpu *cpu, int64_t a, int64_t b, uint64_t d, unsigned size);
+
+static void with_element(struct a64_cpu *cpu, uint32_t insn, same_op *op)
+{
+	const unsigned size = simd_size(insn), count = simd_count(cpu, insn, size);
+	const struct second second = by_element(cpu, insn);
+	const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *d = &cpu->s.v[a64_rd(insn)];
+	union a64_vreg out = {.d = {0, 0}};
+
+	for (unsigned i = 0; i < count; i++)
+		simd_set_lane(&out, size, i,
+			      op(cpu, simd_slane(n, size, i), (int64_t)second_lane(&second, size, i, false), simd_lane(d, size, i), size));
+	cpu->s.v[a64_rd(insn)] = out;
+}
+
+static uint64_t op_mul(struct a64_cpu *cpu, int64_t a, int64_t b, uint64_t d, unsigned size) { return (uint64_t)(a * b); }
+static uint64_t op_mla(struct a64_cpu *cpu, int64_t a, int64_t b, uint64_t d, unsigned size) { return d + (uint64_t)(a * b); }
+static uint64_t op_mls(struct a64_cpu *cpu, int64_t a, int64_t b, uint64_t d, unsigned size) { return d - (uint64_t)(a * b); }
+
+static uint64_t op_sqdmulh(struct a64_cpu *cpu, int64_t a, int64_t b, uint64_t d, unsigned size)
+{
+	return simd_saturate(cpu, (__int128)a * b * 2 >> (8u << size), size, false);
+}
+
+static uint64_t op_sqrdmulh(struct a64_cpu *cpu, int64_t a, int64_t b, uint64_t d, unsigned size)
+{
+	const unsigned bits = 8u << size;
+
+	return simd_saturate(cpu, ((__int128)a * b * 2 + ((__int128)1 << (bits - 1))) >> bits, size, false);
+}
+
+SEM(mul_e) { with_element(cpu, insn, op_mul); }
+SEM(mla_e) { with_element(cpu, insn, op_mla); }
+SEM(mls_e) { with_element(cpu, insn, op_mls); }
+SEM(sqdmulh_e) { with_element(cpu, insn, op_sqdmulh); }
+SEM(sqrdmulh_e) { with_element(cpu, insn, op_sqrdmulh); }

@@ -1,0 +1,126 @@
+/* What the semantics of Advanced SIMD share: lanes of registers, element sizes, saturation.
+ *
+ * A form that works on whole registers and its counterpart on one element are one function: bit 28 tells them apart.
+ *
+ * Example: `const unsigned count = simd_count(cpu, insn, size); SIMD_LANES(size, (U)(a + b));`
+ */
+#ifndef ENGINE_INTERP_AARCH64_SIMD_H
+#define ENGINE_INTERP_AARCH64_SIMD_H
+
+#include "engine/interp/aarch64/cpu.h"
+
+static inline bool simd_q(uint32_t insn)
+{
+	return insn & 1u << 30;
+}
+
+/* Bit 29 of forms that have a signed and an unsigned kind. */
+static inline bool simd_unsigned(uint32_t insn)
+{
+	return insn & 1u << 29;
+}
+
+static inline bool simd_scalar(uint32_t insn)
+{
+	return insn & 1u << 28;
+}
+
+/* log2 of the bytes of an element, where bits 23:22 say it. */
+static inline unsigned simd_size(uint32_t insn)
+{
+	return insn >> 22 & 3;
+}
+
+/* How many elements of 2^size bytes the form works on; one element of 64 bits in a register of 64 is reserved. */
+static inline unsigned simd_count(struct a64_cpu *cpu, uint32_t insn, unsigned size)
+{
+	if (simd_scalar(insn))
+		return 1;
+	if (size == 3 && !simd_q(insn))
+		a64_undefined(cpu);
+	return (simd_q(insn) ? 16u : 8u) >> size;
+}
+
+/* Lanes as numbers: zero- or sign-extended. */
+static inline uint64_t simd_lane(const union a64_vreg *v, unsigned size, unsigned i)
+{
+	switch (size) {
+	case 0: return v->b[i];
+	case 1: return v->h[i];
+	case 2: return v->s[i];
+	default: return v->d[i];
+	}
+}
+
+static inline int64_t simd_slane(const union a64_vreg *v, unsigned size, unsigned i)
+{
+	switch (size) {
+	case 0: return (int8_t)v->b[i];
+	case 1: return (int16_t)v->h[i];
+	case 2: return (int32_t)v->s[i];
+	default: return (int64_t)v->d[i];
+	}
+}
+
+static inline void simd_set_lane(union a64_vreg *v, unsigned size, unsigned i, uint64_t value)
+{
+	switch (size) {
+	case 0: v->b[i] = (uint8_t)value; break;
+	case 1: v->h[i] = (uint16_t)value; break;
+	case 2: v->s[i] = (uint32_t)value; break;
+	default: v->d[i] = value; break;
+	}
+}
+
+/* A lane by the signedness that bit 29 says, as a wide number. */
+static inline __int128 simd_wide(const union a64_vreg *v, unsigned size, unsigned i, bool is_unsigned)
+{
+	return is_unsigned ? (__int128)simd_lane(v, size, i) : (__int128)simd_slane(v, size, i);
+}
+
+/* SignedSat, UnsignedSat to 8 << size bits; sets FPSR.QC. */
+static inline uint64_t simd_saturate(struct a64_cpu *cpu, __int128 value, unsigned size, bool to_unsigned)
+{
+	const unsigned bits = 8u << size;
+	const __int128 max = to_unsigned ? ((__int128)1 << bits) - 1 : ((__int128)1 << (bits - 1)) - 1;
+	const __int128 min = to_unsigned ? 0 : -((__int128)1 << (bits - 1));
+
+	if (value > max || value < min) {
+		cpu->s.fpsr |= A64_FPSR_QC;
+		return (uint64_t)(value > max ? max : min);
+	}
+	return (uint64_t)value;
+}
+
+/* The statement's `out` gets expression for each lane: of a (Vn), b (Vm), d (the old Vd), which are of type U; S is the signed type. */
+#define SIMD_LOOP(unsigned_type, signed_type, lanes, expression)                                                                               \
+	do {                                                                                                                                   \
+		typedef unsigned_type U;                                                                                                       \
+		typedef signed_type S __attribute__((unused));                                                                                 \
+		for (unsigned i = 0; i < count; i++) {                                                                                         \
+			const U a __attribute__((unused)) = vn->lanes[i], b __attribute__((unused)) = vm->lanes[i],                            \
+				d __attribute__((unused)) = vd->lanes[i];                                                                      \
+			out.lanes[i] = (U)(expression);                                                                                        \
+		}                                                                                                                              \
+	} while (0)
+
+#define SIMD_LANES(size, expression)                                                                                                           \
+	do {                                                                                                                                   \
+		const union a64_vreg *vn = &cpu->s.v[a64_rn(insn)], *vm = &cpu->s.v[a64_rm(insn)];                                             \
+		union a64_vreg *vd = &cpu->s.v[a64_rd(insn)];                                                                                  \
+		const unsigned count = simd_count(cpu, insn, size);                                                                            \
+		union a64_vreg out = {.d = {0, 0}};                                                                                            \
+                                                                                                                                               \
+		switch (size) {                                                                                                                \
+		case 0: SIMD_LOOP(uint8_t, int8_t, b, expression); break;                                                                      \
+		case 1: SIMD_LOOP(uint16_t, int16_t, h, expression); break;                                                                    \
+		case 2: SIMD_LOOP(uint32_t, int32_t, s, expression); break;                                                                    \
+		default: SIMD_LOOP(uint64_t, int64_t, d, expression); break;                                                                   \
+		}                                                                                                                              \
+		*vd = out;                                                                                                                     \
+	} while (0)
+
+/* Shifted left by amount, or right if that is negative, with rounding and saturation as asked for; of an element of 2^size bytes. */
+uint64_t simd_shift(struct a64_cpu *cpu, __int128 value, int amount, unsigned size, bool to_unsigned, bool rounds, bool saturates);
+
+#endif
