@@ -17,6 +17,7 @@ import time
 import atexit
 
 APPEND = "console=ttyS0 quiet panic=-1"
+APPEND_ARM64 = "console=ttyAMA0 quiet panic=-1"
 TIMEOUT = 400
 
 
@@ -26,12 +27,13 @@ def skip(reason):
 
 
 class Guest:
-    def __init__(self, argv):
+    def __init__(self, argv, arch="amd64"):
         self.ruse, root = argv[1:3]
+        self.append = APPEND_ARM64 if arch == "arm64" else APPEND
         self.engine = argv[3] if len(argv) > 3 else "auto"
         self.failed = 0
         self._check_engine()
-        found = subprocess.run([os.path.join(root, "guests/fetch.sh")], capture_output=True, text=True)
+        found = subprocess.run([os.path.join(root, "guests/fetch.sh"), arch], capture_output=True, text=True)
         if found.returncode != 0:
             skip(f"the Debian guest can't be fetched: {(found.stderr.strip().splitlines() or ['?'])[-1]}")
         self.kernel, self.initrd = found.stdout.splitlines()
@@ -55,11 +57,11 @@ class Guest:
     def path(self, name):
         return os.path.join(self.work, name)
 
-    def arguments(self, options, command=None, kernel=None, append=APPEND):
+    def arguments(self, options, command=None, kernel=None, append=None):
         # Each run by itself, unless that is what is tested.
         options = options if "--tb-cache" in options else (*options, "--tb-cache", "none")
         line = [self.ruse, "run", "--kernel", kernel or self.kernel, "--initrd", self.initrd, "--engine", self.engine,
-                "--append", append, *options]
+                "--append", append or self.append, *options]
         return line + ["--", *command] if command else line
 
     def run(self, *options, command, kernel=None, stdin=b""):
@@ -67,7 +69,7 @@ class Guest:
         return subprocess.run(self.arguments(("--no-reboot", *options), command, kernel), input=stdin,
                               capture_output=True, timeout=TIMEOUT)
 
-    def start(self, *options, command=None, append=APPEND, **streams):
+    def start(self, *options, command=None, append=None, **streams):
         """A guest that is talked to while it runs; killed at the end if it is still there."""
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
         child = subprocess.Popen(self.arguments(options, command, append=append), bufsize=0, **streams)

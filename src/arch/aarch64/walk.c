@@ -17,6 +17,8 @@
 #define TCR_HD   (1ull << 40)
 #define TCR_HPD0 (1ull << 41)
 #define TCR_HPD1 (1ull << 42)
+#define TCR_E0PD0 (1ull << 55)
+#define TCR_E0PD1 (1ull << 56)
 
 /* Descriptors (D8.3). */
 #define DESC_VALID (1ull << 0)
@@ -39,6 +41,7 @@ struct half {
 	unsigned bits;    /* of addresses in it */
 	unsigned granule; /* log2 */
 	bool disabled, ignores_top, flat_rights;
+	bool hidden; /* from EL0 */
 };
 
 static struct half half_of(const struct a64_state *s, bool upper)
@@ -56,6 +59,7 @@ static struct half half_of(const struct a64_state *s, bool upper)
 		.disabled = tcr & (upper ? TCR_EPD1 : TCR_EPD0),
 		.ignores_top = tcr & (upper ? TCR_TBI1 : TCR_TBI0),
 		.flat_rights = tcr & (upper ? TCR_HPD1 : TCR_HPD0),
+		.hidden = tcr & (upper ? TCR_E0PD1 : TCR_E0PD0),
 	};
 }
 
@@ -200,7 +204,7 @@ int a64_walk(struct mem *mem, const struct a64_state *s, uint64_t address, unsig
 	*walk = (struct a64_walk){0};
 	if (!(s->sys[A64_SYS_SCTLR_EL1] & A64_SCTLR_M))
 		return flat(half.ignores_top ? address & ((1ull << 56) - 1) : address, access, walk);
-	if (above != (upper ? (1ull << (top - half.bits)) - 1 : 0) || half.disabled)
+	if (above != (upper ? (1ull << (top - half.bits)) - 1 : 0) || half.disabled || (half.hidden && (access & A64_WALK_USER)))
 		return fault(walk, A64_FAULT_TRANSLATION, 0);
 	/* Again as long as somebody else changes the descriptor at the same moment. */
 	for (unsigned turns = 0; turns < 64; turns++) {
