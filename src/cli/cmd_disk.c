@@ -6,6 +6,7 @@
 #include "cli/options.h"
 #include "disk/copy.h"
 #include "disk/image.h"
+#include "disk/nbd_client.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -303,10 +304,13 @@ static uint64_t room_taken(const struct disk_image *image)
 
 static json_t *describe(const struct disk_image *image)
 {
-	json_t *object = json_pack("{s:s, s:s, s:I, s:I}", "path", image->path, "format", image->qcow2 ? "qcow2" : "raw", "size",
-				   (json_int_t)image->size, "used", (json_int_t)room_taken(image));
+	json_t *object = json_pack("{s:s, s:s, s:I}", "path", image->path, "format", image->qcow2 ? "qcow2" : "raw", "size",
+				   (json_int_t)image->size);
 	struct qcow2_info info;
 
+	/* A server of NBD's doesn't say. */
+	if (!nbd_client_is_uri(image->path))
+		json_object_set_new(object, "used", json_integer((json_int_t)room_taken(image)));
 	if (!image->qcow2)
 		return object;
 	qcow2_describe(image->qcow2, &info);
@@ -358,7 +362,7 @@ static void print_object(json_t *object, bool json)
 static int info(const struct arguments *args)
 {
 	struct disk_image *image;
-	int status = open_words(args, &(struct disk_image_options){.no_backing = true, .check = true, .unlocked = true}, &image);
+	int status = open_words(args, &(struct disk_image_options){.no_backing = true, .check = true, .unlocked = true, .nbd = true}, &image);
 
 	if (status)
 		return status;
@@ -436,7 +440,7 @@ static int convert(const struct arguments *args)
 
 	if (args->word_count != 2)
 		return complain(EXIT_USAGE, "write ruse disk convert FROM TO");
-	status = open_words(args, &(struct disk_image_options){0}, &from);
+	status = open_words(args, &(struct disk_image_options){.nbd = true}, &from);
 	return status ? status : close_image(from, convert_to(args, from));
 }
 

@@ -5,6 +5,7 @@
 #include "cli/options.h"
 #include "cli/vms.h"
 #include "disk/image.h"
+#include "disk/nbd_client.h"
 #include "host/linux/net_process.h"
 #include "host/linux/socket.h"
 
@@ -29,6 +30,10 @@ struct handover {
 
 static int check_late(const struct disk_config *disk, char *why, size_t why_size)
 {
+	if (nbd_client_is_uri(disk->path)) {
+		snprintf(why, why_size, "the NBD export %s can't be attached while the VM runs: give it to ruse run with --disk", disk->path);
+		return -EINVAL;
+	}
 	if (disk->interface == DISK_VIRTIO && !disk->queues && !disk->rate.bytes.per_second && !disk->rate.ops.per_second)
 		return 0;
 	snprintf(why, why_size, "a disk that is attached takes ro, serial=S, format=F, cache=C and backing=DIR only");

@@ -4,6 +4,7 @@
  */
 #include "cli/options.h"
 #include "dev/virtio/virtio.h"
+#include "disk/nbd_client.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -56,6 +57,12 @@ int check_disk(const struct disk_config *disk, char *why, size_t why_size)
 		return refuse(why, why_size, "the disk format %s is unknown; use raw or qcow2", disk->format);
 	if (disk->cache && !is_one_of(disk->cache, caches))
 		return refuse(why, why_size, "the cache mode %s is unknown; use writeback, writethrough, none or unsafe", disk->cache);
+	if (nbd_client_is_uri(disk->path) && disk->format && strcmp(disk->format, "raw"))
+		return refuse(why, why_size, "the NBD export %s is raw to us: let its server read the format %s, as qemu-nbd -f does", disk->path,
+			      disk->format);
+	if (nbd_client_is_uri(disk->path) && (disk->backing || (disk->cache && !strcmp(disk->cache, "none"))))
+		return refuse(why, why_size, "backing files and direct I/O of the NBD export %s are its server's affair: leave out backing and cache=none",
+			      disk->path);
 	if (disk->interface != DISK_VIRTIO && (disk->queues || disk->rate.bytes.per_second || disk->rate.ops.per_second))
 		return refuse(why, why_size, "queues and rate are for if=virtio: leave them out, or if=%s",
 			      disk_interface_name(disk->interface));

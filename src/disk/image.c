@@ -1,5 +1,6 @@
 /* Images and their backing files; see image.h. */
 #include "disk/image.h"
+#include "disk/nbd_client.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -200,9 +201,19 @@ static int take_file(const struct disk_image_options *options, const struct disk
 	return 0;
 }
 
+/* Only what nobody writes, and nothing lies under. */
+static int open_nbd(const struct disk_image_options *options, struct disk_image *image, char *why, size_t why_size)
+{
+	if (options->format == DISK_FORMAT_QCOW2)
+		return refuse(why, why_size, "%s is an NBD export, whose format is raw: let the server read the qcow2 image, as qemu-nbd -f qcow2 does",
+			      options->path);
+	return nbd_file_open(options->path, &image->file, why, why_size);
+}
+
 static int open_layer(const struct disk_image_options *options, const struct disk_image *above, struct disk_image **out, char *why,
 		      size_t why_size)
 {
+	const bool nbd = options->nbd && nbd_client_is_uri(options->path);
 	struct host_file_options file = {.path = options->path, .writable = options->writable, .direct = options->direct,
 					       .unsafe = options->unsafe, .unlocked = options->unlocked,
 					       .together = options->together, .given = options->files != NULL};
@@ -217,13 +228,15 @@ static int open_layer(const struct disk_image_options *options, const struct dis
 	}
 	image->layer = above ? above->layer + 1 : 0;
 	r = options->files ? take_file(options, image, &file, why, why_size) : 0;
-	if (r == 0)
+	if (r == 0 && nbd)
+		r = open_nbd(options, image, why, why_size);
+	else if (r == 0)
 		r = host_file_open(&file, &image->file, why, why_size);
 	if (r == 0 && above && !options->files)
 		r = check_place(above, image, options->backing_dir, why, why_size);
 	if (r == 0 && above && is_same_file(above, image))
 		r = refuse(why, why_size, "%s has itself for a backing file: say another one with qemu-img rebase -u", image->path);
-	if (r == 0 && format == DISK_FORMAT_AUTO)
+	if (r == 0 && format == DISK_FORMAT_AUTO && !nbd)
 		r = choose_format(image, &format, why, why_size);
 	if (r == 0 && format == DISK_FORMAT_QCOW2)
 		r = open_qcow2(image, options, why, why_size);

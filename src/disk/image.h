@@ -29,6 +29,7 @@ struct disk_image_options {
 	bool no_backing;             /* the image alone */
 	bool backing_writable;       /* what lies directly under it too, for disk_commit() */
 	bool unlocked;
+	bool nbd;                    /* path may be the URI of an NBD export (nbd_client.h), which is raw and only read */
 	bool together;               /* struct host_file_options */
 	/* Or NULL: the files, opened by somebody who has checked where they lie, the top first; each that is used becomes -1. */
 	int *files;

@@ -143,6 +143,10 @@ refused 2 "'ops:5' is unknown" run --disk x,ops:5
 refused 2 'is longer than 20 characters' run --disk x,serial=123456789012345678901
 refused 2 'the disk format vmdk is unknown' run --disk x,format=vmdk
 refused 2 'the cache mode fast is unknown' run --disk x,cache=fast
+refused 2 'is raw to us: let its server read the format qcow2' run --disk nbd://h/x,format=qcow2
+refused 2 "are its server's affair" run --disk nbd://h/x,cache=none
+refused 1 'no NBD export is to be had at nbd+unix:///x?socket=/nowhere/s' disk info 'nbd+unix:///x?socket=/nowhere/s'
+refused 1 'write nbd://HOST:PORT/EXPORT' disk info nbds://h/x
 refused 2 '--net slip is unknown' run --net slip
 refused 2 "'mtu=9000' is unknown" run --net user,mtu=9000
 refused 2 'mac=1:2 is not understood' run --net user,mac=1:2

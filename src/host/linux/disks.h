@@ -22,4 +22,7 @@ struct disks_context {
 int disk_open(const struct disk_config *disk, const struct disks_context *context, struct block_backend **out, char *why,
 	      size_t why_size) must_check;
 
+/* Whether the I/O thread talks with NBD servers: struct sandbox_options. */
+bool disks_need_nbd(const struct vm_config *config);
+
 #endif

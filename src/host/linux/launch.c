@@ -15,6 +15,7 @@
 #include "backend/vsock_unix.h"
 #include "board/board.h"
 #include "core/vm.h"
+#include "disk/nbd_client.h"
 #include "host/linux/block_counts.h"
 #include "host/linux/boot_disk.h"
 #include "host/linux/calibrate.h"
@@ -169,6 +170,8 @@ static int check_disks(struct launch *launch)
 	for (unsigned i = 0; i < launch->config->disk_count; i++) {
 		const struct disk_config *disk = &launch->config->disks[i];
 
+		if (nbd_client_is_uri(disk->path))
+			continue; /* its server may start later */
 		if (access(disk->path, disk->read_only ? R_OK : R_OK | W_OK) < 0) {
 			snprintf(launch->why, sizeof(launch->why), "disk %s can't be opened%s: %s; check --disk", disk->path,
 				 disk->read_only ? "" : " for writing", strerror(errno));
@@ -301,7 +304,8 @@ static int prepare_sandbox(struct launch *launch)
 						.vsock = launch->inputs.vsock != NULL,
 						.plug = launch->plugs != NULL,
 						.tap = nets_need_tap(launch->config),
-						.vhost = vhosts_wanted(launch->config)};
+						.vhost = vhosts_wanted(launch->config),
+						.nbd = disks_need_nbd(launch->config)};
 
 	descriptors_close(&launch->inherited);
 	if (launch->config->no_sandbox)

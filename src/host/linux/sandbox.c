@@ -154,7 +154,7 @@ struct sandbox *sandbox_prepare(const struct sandbox_options *options, char *why
 
 	for (unsigned role = 0; role < SANDBOX_ROLE_COUNT && r == 0; role++) {
 		unsigned more = (options->network ? ROLE_NET : 0u) | (options->vsock ? ROLE_VSOCK : 0u) |
-				(options->vhost ? ROLE_VHOST : 0u) | (options->tap ? ROLE_TAP : 0u) |
+				(options->vhost ? ROLE_VHOST : 0u) | (options->tap ? ROLE_TAP : 0u) | (options->nbd ? ROLE_NBD : 0u) |
 				(options->plug ? ROLE_PLUG : 0u);
 
 		r = make_program(columns[role] | (role == SANDBOX_IO ? more : 0u), &sandbox->programs[role]);

@@ -34,6 +34,7 @@ struct sandbox_options {
 	bool vsock;   /* it may take connections from the broker (broker.h) */
 	bool vhost;   /* it may send messages to what is connected: backend/vhost_user.h */
 	bool plug;    /* it may take descriptors from whoever controls the VM: host/linux/plugs.h */
+	bool nbd;     /* it may talk with the servers that are connected: backend/block_nbd.h */
 	bool tap;     /* it may change a tap's offloads: backend/net_tap.h */
 };
 

@@ -137,6 +137,11 @@ const struct sandbox_rule sandbox_rules[] = {
 	/* vhost-user: descriptors of kicks and calls are sent whenever the guest starts a queue. */
 	{"sendmsg", ROLE_VHOST},
 
+	/* NBD: what is connected only, so a message may name no address. */
+	{"sendto", ROLE_NBD, CHECK_MASKED, 4, ~0ull, 0},
+	{"recvfrom", ROLE_NBD},
+	{"shutdown", ROLE_NBD},
+
 	/* A tap: what the guest's driver takes in frames. */
 	{"ioctl", ROLE_TAP | ROLE_PLUG, EQUALS(1, TUNSETOFFLOAD)},
 
