@@ -2,40 +2,15 @@
  * vector x indexed element; scalar kinds).
  */
 #include "engine/interp/aarch64/simd.h"
+#include "engine/interp/crypto.h"
 
 #define SEM(name) void a64_sem_##name(struct a64_cpu *cpu, uint32_t insn)
-
-/* Where the second operand's lanes come from: a register's, or one element for all. */
-struct second {
-	const union a64_vreg *v;
-	unsigned index;
-	bool is_element;
-};
-
-static struct second by_register(const struct a64_cpu *cpu, uint32_t insn)
-{
-	return (struct second){.v = &cpu->s.v[a64_rm(insn)]};
-}
-
-static struct second by_element(const struct a64_cpu *cpu, uint32_t insn)
-{
-	const unsigned h = a64_bits(insn, 11, 1), l = a64_bits(insn, 21, 1), m = a64_bits(insn, 20, 1);
-
-	if (simd_size(insn) == 1)
-		return (struct second){.v = &cpu->s.v[a64_rm(insn) & 15], .index = h << 2 | l << 1 | m, .is_element = true};
-	return (struct second){.v = &cpu->s.v[a64_rm(insn)], .index = h << 1 | l, .is_element = true};
-}
-
-static __int128 second_lane(const struct second *second, unsigned size, unsigned i, bool is_unsigned)
-{
-	return simd_wide(second->v, size, second->is_element ? second->index : i, is_unsigned);
-}
 
 /* ---- to twice the width ---- */
 
 typedef uint64_t long_op(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size);
 
-static void widen(struct a64_cpu *cpu, uint32_t insn, struct second second, bool is_unsigned, long_op *op)
+static void widen(struct a64_cpu *cpu, uint32_t insn, struct simd_second second, bool is_unsigned, long_op *op)
 {
 	const unsigned size = simd_size(insn), count = simd_scalar(insn) ? 1 : 8u >> size;
 	const unsigned first = simd_q(insn) && !simd_scalar(insn) ? count : 0;
@@ -44,7 +19,7 @@ static void widen(struct a64_cpu *cpu, uint32_t insn, struct second second, bool
 
 	for (unsigned i = 0; i < count; i++)
 		simd_set_lane(&out, size + 1, i,
-			      op(cpu, simd_wide(n, size, first + i, is_unsigned), second_lane(&second, size, first + i, is_unsigned),
+			      op(cpu, simd_wide(n, size, first + i, is_unsigned), simd_second_lane(&second, size, first + i, is_unsigned),
 				 simd_lane(d, size + 1, i), size));
 	cpu->s.v[a64_rd(insn)] = out;
 }
@@ -89,22 +64,22 @@ static uint64_t op_sqdmlsl(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t
 
 #define WIDEN(name, second, op)                                                                                                                \
 	SEM(name) { widen(cpu, insn, second(cpu, insn), simd_unsigned(insn), op); }
-WIDEN(addl, by_register, op_add)
-WIDEN(subl, by_register, op_sub)
-WIDEN(abdl, by_register, op_abdl)
-WIDEN(abal, by_register, op_abal)
-WIDEN(mlal, by_register, op_mlal)
-WIDEN(mlsl, by_register, op_mlsl)
-WIDEN(mull, by_register, op_mull)
-WIDEN(sqdmlal, by_register, op_sqdmlal)
-WIDEN(sqdmlsl, by_register, op_sqdmlsl)
-WIDEN(sqdmull, by_register, op_sqdmull)
-WIDEN(mlal_e, by_element, op_mlal)
-WIDEN(mlsl_e, by_element, op_mlsl)
-WIDEN(mull_e, by_element, op_mull)
-WIDEN(sqdmlal_e, by_element, op_sqdmlal)
-WIDEN(sqdmlsl_e, by_element, op_sqdmlsl)
-WIDEN(sqdmull_e, by_element, op_sqdmull)
+WIDEN(addl, simd_by_register, op_add)
+WIDEN(subl, simd_by_register, op_sub)
+WIDEN(abdl, simd_by_register, op_abdl)
+WIDEN(abal, simd_by_register, op_abal)
+WIDEN(mlal, simd_by_register, op_mlal)
+WIDEN(mlsl, simd_by_register, op_mlsl)
+WIDEN(mull, simd_by_register, op_mull)
+WIDEN(sqdmlal, simd_by_register, op_sqdmlal)
+WIDEN(sqdmlsl, simd_by_register, op_sqdmlsl)
+WIDEN(sqdmull, simd_by_register, op_sqdmull)
+WIDEN(mlal_e, simd_by_element, op_mlal)
+WIDEN(mlsl_e, simd_by_element, op_mlsl)
+WIDEN(mull_e, simd_by_element, op_mull)
+WIDEN(sqdmlal_e, simd_by_element, op_sqdmlal)
+WIDEN(sqdmlsl_e, simd_by_element, op_sqdmlsl)
+WIDEN(sqdmull_e, simd_by_element, op_sqdmull)
 
 static uint64_t op_pmull(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size)
 {
@@ -115,7 +90,19 @@ static uint64_t op_pmull(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d
 	return product;
 }
 
-SEM(pmull) { widen(cpu, insn, by_register(cpu, insn), true, op_pmull); }
+/* Of bytes; of doublewords: PMULL, PMULL2 of FEAT_PMULL. */
+SEM(pmull)
+{
+	const unsigned half = simd_q(insn);
+	union a64_vreg product;
+
+	if (simd_size(insn) == 0) {
+		widen(cpu, insn, simd_by_register(cpu, insn), true, op_pmull);
+		return;
+	}
+	carryless_multiply(product.d, cpu->s.v[a64_rn(insn)].d[half], cpu->s.v[a64_rm(insn)].d[half]);
+	cpu->s.v[a64_rd(insn)] = product;
+}
 
 /* ---- a wide register and a narrow one ---- */
 
@@ -163,13 +150,13 @@ typedef uint64_t same_op(struct a64_cpu *cpu, int64_t a, int64_t b, uint64_t d, 
 static void with_element(struct a64_cpu *cpu, uint32_t insn, same_op *op)
 {
 	const unsigned size = simd_size(insn), count = simd_count(cpu, insn, size);
-	const struct second second = by_element(cpu, insn);
+	const struct simd_second second = simd_by_element(cpu, insn);
 	const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *d = &cpu->s.v[a64_rd(insn)];
 	union a64_vreg out = {.d = {0, 0}};
 
 	for (unsigned i = 0; i < count; i++)
 		simd_set_lane(&out, size, i,
-			      op(cpu, simd_slane(n, size, i), (int64_t)second_lane(&second, size, i, false), simd_lane(d, size, i), size));
+			      op(cpu, simd_slane(n, size, i), (int64_t)simd_second_lane(&second, size, i, false), simd_lane(d, size, i), size));
 	cpu->s.v[a64_rd(insn)] = out;
 }
 

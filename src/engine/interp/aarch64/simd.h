@@ -78,6 +78,33 @@ static inline __int128 simd_wide(const union a64_vreg *v, unsigned size, unsigne
 	return is_unsigned ? (__int128)simd_lane(v, size, i) : (__int128)simd_slane(v, size, i);
 }
 
+/* Where the second operand's lanes come from: a register's, or one element for all. */
+struct simd_second {
+	const union a64_vreg *v;
+	unsigned index;
+	bool is_element;
+};
+
+static inline struct simd_second simd_by_register(const struct a64_cpu *cpu, uint32_t insn)
+{
+	return (struct simd_second){.v = &cpu->s.v[a64_rm(insn)]};
+}
+
+/* A halfword H:L:M of 16 registers, or a word H:L. */
+static inline struct simd_second simd_by_element(const struct a64_cpu *cpu, uint32_t insn)
+{
+	const unsigned h = a64_bits(insn, 11, 1), l = a64_bits(insn, 21, 1), m = a64_bits(insn, 20, 1);
+
+	if (simd_size(insn) == 1)
+		return (struct simd_second){.v = &cpu->s.v[a64_rm(insn) & 15], .index = h << 2 | l << 1 | m, .is_element = true};
+	return (struct simd_second){.v = &cpu->s.v[a64_rm(insn)], .index = h << 1 | l, .is_element = true};
+}
+
+static inline __int128 simd_second_lane(const struct simd_second *second, unsigned size, unsigned i, bool is_unsigned)
+{
+	return simd_wide(second->v, size, second->is_element ? second->index : i, is_unsigned);
+}
+
 /* SignedSat, UnsignedSat to 8 << size bits; sets FPSR.QC. */
 static inline uint64_t simd_saturate(struct a64_cpu *cpu, __int128 value, unsigned size, bool to_unsigned)
 {
