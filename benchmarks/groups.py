@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import namespace
 import real
 from figures import NATIVE
 from machines import (END_MARK, LINUX_MEMORY_MIB, BenchError, Boot, Ruse, bare_memory, boot_to_init, first_instruction,
@@ -25,6 +26,7 @@ SETTLE_SECONDS = 3
 # A machine that is there to compare with, and takes longer for the real programs, does them once.
 REAL_SECONDS = 60
 TASKS = 2
+STREAMS = (1, 8)
 
 
 @dataclass
@@ -82,7 +84,7 @@ def measure_suite(bench):
         command = ["/bench/suite", *arguments, *extra, "--end", END_MARK]
         memory = []
         look = {END_MARK: lambda process: memory.append(read_memory(process.pid, LINUX_MEMORY_MIB))}
-        run = run_linux(machine, bench.guest, Boot(command, bench.disk, True), bench.work, look)
+        run = run_linux(machine, bench.guest, Boot(command, bench.disk, "user"), bench.work, look)
         bench.series.add_output(machine.name, run.output)
         if memory and memory[0]:
             bench.series.add("machine", "memory-linux", machine.name, memory[0].beside / 1024, "MiB")
@@ -109,7 +111,7 @@ def measure_start(bench):
     """From process start to the guest's init. QEMU's microvm has no clock but the PIT to calibrate by: on a busy host the
     guest's kernel fails in that, and hangs. Then it is tried again."""
     def once(machine, tb_cache):
-        boot = Boot(["true"], bench.disk, True, tb_cache=str(tb_cache))
+        boot = Boot(["true"], bench.disk, "user", tb_cache=str(tb_cache))
         for left in reversed(range(BOOT_TRIES)):
             try:
                 return boot_to_init(machine, bench.guest, boot, bench.work) / 1e6
@@ -125,7 +127,7 @@ def measure_start(bench):
             if not kept.exists():
                 kept.mkdir()
                 # To its end: that is when they may be written.
-                run_linux(machine, bench.guest, Boot(["true"], bench.disk, True, tb_cache=str(kept)), bench.work)
+                run_linux(machine, bench.guest, Boot(["true"], bench.disk, "user", tb_cache=str(kept)), bench.work)
             bench.series.add("machine", "init-warm", machine.name, once(machine, kept), "ms")
 
     bench.each("boot", bench.machines + bench.boot_only, one)
@@ -208,7 +210,7 @@ def measure_idle(bench):
             found["memory"] = read_memory(process.pid, LINUX_MEMORY_MIB)
             return True
 
-        run_linux(machine, bench.guest, Boot(disk=bench.disk, net=True), bench.work, {PROMPT: look})
+        run_linux(machine, bench.guest, Boot(disk=bench.disk, net="user"), bench.work, {PROMPT: look})
         if not found.get("memory"):
             raise BenchError(f"{machine.name}: its memory can't be read, or the guest's shell did not start")
         bench.series.add("machine", "idle", machine.name, found["idle"], "%")
@@ -218,9 +220,71 @@ def measure_idle(bench):
     bench.each("idle", [machine for machine in bench.machines if machine not in bench.slow], one)
 
 
+def add_lines(bench, group, prefix, machine, output):
+    """The program suite's lines, as figures of their own names."""
+    found = [line.split() for line in output.splitlines() if line.split()[2:] in (["op/s"], ["MB/s"])]
+    if not found:
+        raise BenchError(f"{machine}: the program suite said nothing: {output.strip()[-500:]}")
+    for name, value, unit in found:
+        bench.series.add(group, f"{prefix}-{name}", machine, float(value), unit)
+
+
+def measure_blk(bench):
+    """A raw and a qcow2 image; the host has the raw one for both."""
+    arguments = ["--tests", "none", "--time", str(bench.options.time), "--blk"]
+    images = {"raw": bench.disk, "qcow2": bench.work / "disk.qcow2"}
+    if not images["qcow2"].exists():
+        subprocess.run(["qemu-img", "convert", "-O", "qcow2", bench.disk, images["qcow2"]], check=True)
+    for kind, image in images.items():
+        prefix = f"blk-{kind}"
+        if bench.native:
+            output = subprocess.run([bench.suite, *arguments, bench.disk], capture_output=True, text=True, check=True).stdout
+            add_lines(bench, "blk", prefix, NATIVE, output)
+
+        def one(machine, image=image, prefix=prefix):
+            run = run_linux(machine, bench.guest, Boot(["/bench/suite", "--direct", *arguments, "/dev/vda"], image), bench.work)
+            add_lines(bench, "blk", prefix, machine.name, run.output)
+
+        bench.each("blk", bench.machines, one)
+
+
+def stream_commands(bench, address, ports):
+    return [["--tests", "none", "--time", str(bench.options.time), "--streams", str(count), address, *map(str, ports)] for count in STREAMS]
+
+
+def measure_streams(bench, prefix, address, ports, boot_of):
+    """boot_of: a guest that runs a line of shell."""
+    if bench.native:
+        for command in stream_commands(bench, "127.0.0.1", (bench.peer.source_port, bench.peer.sink_port)):
+            output = subprocess.run([bench.suite, *command], capture_output=True, text=True, check=True).stdout
+            add_lines(bench, "net", prefix, NATIVE, output)
+
+    def one(machine):
+        line = " && ".join(" ".join(["/bench/suite", *command]) for command in stream_commands(bench, address, ports))
+        run = run_linux(machine, bench.guest, boot_of(line), bench.work)
+        add_lines(bench, "net", prefix, machine.name, run.output)
+
+    bench.each(prefix, bench.machines, one)
+
+
+def measure_net(bench):
+    """One connection, and several, through NAT and through a tap."""
+    measure_streams(bench, "net-user", "10.0.2.2", (bench.peer.source_port, bench.peer.sink_port),
+                    lambda line: Boot(["sh", "-c", line], net="user"))
+    if ("all", "net-tap") in bench.given_up:
+        return
+    try:
+        with namespace.Namespace() as inside:
+            address = f"ip addr add {namespace.GUEST}/24 dev eth0; ip link set eth0 up; "
+            measure_streams(bench, "net-tap", namespace.HOST, (inside.source_port, inside.sink_port),
+                            lambda line: Boot(["sh", "-c", address + line], net=namespace.TAP, enter=inside.enter))
+    except BenchError as error:
+        bench.given_up["all", "net-tap"] = str(error)
+
+
 # In the order in which they are measured; programs and devices are one run.
 GROUPS = {"programs": measure_suite, "devices": measure_suite, "pti": measure_pti, "boot": measure_start,
-          "bare": measure_bare, "real": measure_real, "smp": measure_tasks, "idle": measure_idle}
+          "bare": measure_bare, "blk": measure_blk, "net": measure_net, "real": measure_real, "smp": measure_tasks, "idle": measure_idle}
 
 
 def measure_round(bench):

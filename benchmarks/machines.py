@@ -2,7 +2,7 @@
 
 Example:
     machine = Ruse(Path("build/ruse"), "interp")
-    run = run_linux(machine, guest, Boot(["/bench/suite"], disk=Path("disk.raw"), net=True), work)
+    run = run_linux(machine, guest, Boot(["/bench/suite"], disk=Path("disk.raw"), net="user"), work)
     run.init_ns, run.output
 """
 import functools
@@ -50,12 +50,16 @@ class Boot:
     """What Debian's kernel is started with. No command: a shell on the serial port."""
 
     command: list = None
+    # A name that ends in .qcow2 is what it says.
     disk: Path = None
-    net: bool = False
+    # "user", or a tap interface's name.
+    net: str = None
     cpus: int = 1
     append: str = ""
     # Where translations are kept, for an engine that keeps them.
     tb_cache: str = "none"
+    # What starts the machine where it is to run.
+    enter: tuple = ()
 
 
 @dataclass
@@ -82,7 +86,7 @@ class Ruse:
         argv += ["--serial", f"file={console}", "--cpus", str(boot.cpus)]
         argv += ["--tb-cache", boot.tb_cache] if self.keeps_translations else []
         argv += ["--disk", boot.disk] if boot.disk else []
-        argv += ["--net", "user"] if boot.net else []
+        argv += ["--net", boot.net if boot.net == "user" else f"tap={boot.net}"] if boot.net else []
         return argv + (["--", *boot.command] if boot.command else [])
 
     def bare(self, image):
@@ -111,10 +115,11 @@ class Qemu:
             argv += ["-chardev", f"file,id={port},path={files}.{port}"]
             argv += ["-device", f"virtserialport,chardev={port},name=ruse.{port}"]
         if boot.disk:
-            argv += ["-drive", f"file={boot.disk},if=none,id=disk,format=raw"]
+            argv += ["-drive", f"file={boot.disk},if=none,id=disk,format={'qcow2' if boot.disk.suffix == '.qcow2' else 'raw'}"]
             argv += ["-device", f"virtio-blk-{bus},drive=disk"]
         if boot.net:
-            argv += ["-netdev", "user,id=net", "-device", f"virtio-net-{bus},netdev=net"]
+            backend = "user" if boot.net == "user" else f"tap,ifname={boot.net},script=no,downscript=no"
+            argv += ["-netdev", f"{backend},id=net", "-device", f"virtio-net-{bus},netdev=net"]
         return argv
 
     def bare(self, image):
@@ -159,7 +164,7 @@ def run_linux(machine, guest, boot, directory, marks=None, limit=TIMEOUT):
     os.mkfifo(console)
     # Open for writing too: there is no end of file while nobody else has it open.
     serial = os.open(console, os.O_RDWR | os.O_NONBLOCK)
-    argv = machine.linux(guest, boot, console, files)
+    argv = [*boot.enter, *machine.linux(guest, boot, console, files)]
     for port in ("stdout", "stderr"):
         Path(f"{files}.{port}").unlink(missing_ok=True)
     with open(directory / "output", "w+", encoding="utf-8", errors="replace") as out:

@@ -24,6 +24,8 @@ from machines import BenchError, Qemu, Ruse
 from net import Peer
 
 DISK_MIB = 32
+# The programs' architecture.
+GUESTS = "x86_64"
 # The interpreter takes minutes for real programs: only if it is asked for.
 SLOW_ENGINES = ("interp",)
 # A /dev/kvm that is slower has no hardware behind it: it interprets.
@@ -136,6 +138,8 @@ def usable_engines(program):
     names, remarks = [], []
     for engine in engines:
         speed = engine.get("instructions_per_second") or 0
+        if engine.get("guests", GUESTS) != GUESTS:
+            continue
         if not engine["works"]:
             remarks.append(f"{engine['name']} not measured: {engine.get('why', 'does not work here')}")
         elif speed < HARDWARE_PER_SECOND:

@@ -21,6 +21,9 @@ def swallow(connection):
 
 
 class Peer:
+    def __init__(self, address="127.0.0.1"):
+        self.address = address
+
     def __enter__(self):
         self.listeners = [self.listen(pour), self.listen(swallow)]
         self.source_port, self.sink_port = (listener.getsockname()[1] for listener in self.listeners)
@@ -30,9 +33,8 @@ class Peer:
         for listener in self.listeners:
             listener.close()
 
-    @staticmethod
-    def listen(serve):
-        listener = socket.create_server(("127.0.0.1", 0))
+    def listen(self, serve):
+        listener = socket.create_server((self.address, 0))
 
         def one(connection):
             with connection:

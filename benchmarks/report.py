@@ -88,6 +88,11 @@ SECTIONS = (
     ("devices", "Devices", "throughput", NATIVE,
      "Throughput; in brackets how many times slower than natively: the same file through the host's page cache, the same "
      "connection over its loopback."),
+    ("blk", "Disks", "requests or throughput", NATIVE,
+     "Requests a second of 4 KiB, and throughput; in the guest past its page cache. In brackets how many times slower than natively: the "
+     "same program on the raw file, in the host's page cache."),
+    ("net", "Connections", "throughput", NATIVE,
+     "What one connection carries, and eight together; in brackets how many times slower than natively, over the host's loopback."),
     ("machine", "Machine", "the machine", None, "*Against*: above 1, ruse is better."),
 )
 
@@ -169,7 +174,7 @@ class Panel:
 
 
 def chart(host, groups):
-    slow = {name: entry for group in ("programs", "real", "devices") for name, entry in groups.get(group, {}).items()}
+    slow = {name: entry for group in ("programs", "real", "devices", "blk", "net") for name, entry in groups.get(group, {}).items()}
     slow_names = [name for name in machines_of(slow) if name != NATIVE]
     slow_rows = [(title(name), {machine: better(entry, NATIVE, machine) for machine in slow_names}, LIMITS.get(name))
                  for name, entry in slow.items()]

@@ -21,6 +21,7 @@ import groups  # noqa: E402
 import guest  # noqa: E402
 import machines  # noqa: E402
 import measure  # noqa: E402
+import net  # noqa: E402
 import process  # noqa: E402
 import real  # noqa: E402
 import report  # noqa: E402
@@ -142,6 +143,17 @@ class GuestFiles(unittest.TestCase):
             result = measure.Series()
             result.add_output("native", output)
             self.assertEqual(sorted(bare), ["exit", "loop", "spin"])
+            bench = groups.Bench(measure.Series(), [], [], True, None, suite, work / "disk", None,
+                                 types.SimpleNamespace(time=1), work)
+            (work / "disk.qcow2").touch()
+            groups.measure_blk(bench)
+            with net.Peer() as bench.peer:
+                groups.measure_streams(bench, "net-user", "", (), None)
+        for group, count in ("blk", 12), ("net", 4):
+            self.assertEqual(len(bench.series.groups[group]), count)
+            for figure, entry in bench.series.groups[group].items():
+                self.assertIn(figure, figures.TITLES)
+                self.assertGreater(entry["values"]["native"][0], 0)
         for group in ("programs", "devices"):
             for figure, entry in result.groups[group].items():
                 self.assertIn(figure, figures.TITLES)

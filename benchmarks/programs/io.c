@@ -72,7 +72,7 @@ void disk_tests(const char *path, int direct, double ns)
 
 /* ---- network ---- */
 
-static int connect_to(const char *address, int port)
+int connect_to(const char *address, int port)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
 	int fd = socket(AF_INET, SOCK_STREAM, 0);

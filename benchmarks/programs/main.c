@@ -2,11 +2,13 @@
  * how often.
  *
  * Usage: suite [--time MS] [--tests NAME,...] [--disk FILE] [--direct]
- *              [--net ADDRESS SOURCE_PORT SINK_PORT] [--end TEXT]
+ *              [--net ADDRESS SOURCE_PORT SINK_PORT] [--blk FILE]
+ *              [--streams COUNT ADDRESS SOURCE_PORT SINK_PORT] [--end TEXT]
  *        suite --tasks COUNT [--time MS]
  *        suite [--root DIRECTORY] [--clock NAME COUNT] -- COMMAND [ARG]...
  *
- * --tests none leaves them all out.
+ * --tests none leaves them all out. --blk tells requests a second, --streams what COUNT connections
+ * carry together.
  *
  * Prints a line a test, "integer 0.812 ns", and with --disk and --net throughput, "disk-read 811.0
  * MB/s". The text goes to the console after the tests; who watches it has half a second then to
@@ -109,9 +111,9 @@ static void run_tests(const char *names, double ns)
 
 struct options {
 	double ns;
-	const char *tests, *disk, *address, *end, *root, *clock;
+	const char *tests, *disk, *blk, *address, *streams, *end, *root, *clock;
 	int direct, source_port, sink_port;
-	unsigned tasks, times;
+	unsigned tasks, times, stream_count;
 	char **command;
 };
 
@@ -145,6 +147,13 @@ static struct options parse(int argc, char **argv)
 		else if (!strcmp(argv[i], "--clock") && left >= 2) {
 			o.clock = argv[++i];
 			o.times = (unsigned)atoi(argv[++i]);
+		} else if (!strcmp(argv[i], "--blk") && left >= 1) {
+			o.blk = argv[++i];
+		} else if (!strcmp(argv[i], "--streams") && left >= 4) {
+			o.stream_count = (unsigned)atoi(argv[++i]);
+			o.streams = argv[++i];
+			o.source_port = atoi(argv[++i]);
+			o.sink_port = atoi(argv[++i]);
 		} else if (!strcmp(argv[i], "--net") && left >= 3) {
 			o.address = argv[++i];
 			o.source_port = atoi(argv[++i]);
@@ -180,6 +189,10 @@ int main(int argc, char **argv)
 		disk_tests(o.disk, o.direct, o.ns);
 	if (o.address)
 		net_tests(o.address, o.source_port, o.sink_port, o.ns);
+	if (o.blk)
+		blk_tests(o.blk, o.direct, o.ns);
+	if (o.streams)
+		streams_tests(o.streams, o.source_port, o.sink_port, o.stream_count, o.ns);
 	if (o.end)
 		tell_console(o.end);
 	return 0;

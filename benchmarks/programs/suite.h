@@ -34,6 +34,11 @@ uint64_t next_random(uint64_t *state);
 /* Throughput, printed as "NAME VALUE MB/s". `ns` is how long each takes. */
 void disk_tests(const char *path, int direct, double ns);
 void net_tests(const char *address, int source_port, int sink_port, double ns);
+int connect_to(const char *address, int port);
+/* Requests a second, "NAME VALUE op/s", and throughput. */
+void blk_tests(const char *path, int direct, double ns);
+/* As net_tests(), by so many connections together. */
+void streams_tests(const char *address, int source_port, int sink_port, unsigned count, double ns);
 
 /* `count` processes compute for `ns`; prints what they do together, "tasks RATE op/s". */
 void run_tasks(unsigned count, double ns);
