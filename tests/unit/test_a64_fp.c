@@ -254,6 +254,77 @@ static void comparisons(void **state)
 	assert_int_equal(fp.fpsr, IOC);
 }
 
+/* ---- the host's arithmetic (fp_host.h), which is asked after something inexact, against softfp ---- */
+static uint64_t add_to_third(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
+{
+	return a64_fp_mul_add(fp, size, 0x3ff0000000000000, a, b);
+}
+
+static uint64_t square_less(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
+{
+	struct a64_fp plain = {.fpcr = fp->fpcr};
+
+	/* What the product's rounding lost, and about as much of b. */
+	return a64_fp_mul_add(fp, size, a64_fp_neg(size, a64_fp_add(&plain, size, a64_fp_mul(&plain, size, a, a), b)), a, a);
+}
+
+static uint64_t multiply_add_itself(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
+{
+	return a64_fp_mul_add(fp, size, a, a, b);
+}
+
+static uint64_t root(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
+{
+	return a64_fp_sqrt(fp, size, a);
+}
+
+static uint64_t to_other_size(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
+{
+	return a64_fp_convert(fp, size ^ 1, size, a, a64_fp_mode(fp->fpcr));
+}
+
+static uint64_t from_signed(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
+{
+	return a64_fp_from_fixed(fp, size, a ^ b << 7, 0, false);
+}
+
+static uint64_t from_unsigned(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
+{
+	return a64_fp_from_fixed(fp, size, (a ^ b << 7) >> (a & 31), 0, true);
+}
+
+static uint64_t to_signed(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
+{
+	return a64_fp_to_fixed(fp, size, a, b & 1 ? 32 : 64, 0, false, A64_ROUND_ZERO);
+}
+
+static void host_and_softfp_agree(void **state)
+{
+	static a64_fp_op2 *const operations[] = {
+		a64_fp_add, a64_fp_sub, a64_fp_mul, a64_fp_div, a64_fp_mulx, add_to_third, square_less, multiply_add_itself,
+		root, to_other_size, from_signed, from_unsigned, to_signed,
+	};
+	struct float_random random = {.state = 7};
+
+	for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
+		for (unsigned k = 0; k < 40000; k++) {
+			const unsigned size = 2 + (k & 1);
+			const uint64_t a = size == 3 ? operand_ieee(&random, 11, 52) : operand_ieee(&random, 8, 23);
+			uint64_t b = size == 3 ? operand_ieee(&random, 11, 52) : operand_ieee(&random, 8, 23);
+			struct a64_fp slow = {.fpcr = k & 6 ? 0 : FZ}, fast = {.fpcr = slow.fpcr, .fpsr = IXC};
+
+			if (k & 8) /* exponents near each other */
+				b = (b & (size == 3 ? ~0ull >> 12 : 0x7fffff)) | (a & (size == 3 ? ~0ull << 52 : 0xff800000));
+			const uint64_t expected = operations[i](&slow, size, a, b), result = operations[i](&fast, size, a, b);
+
+			if (result != expected || fast.fpsr != (slow.fpsr | IXC))
+				fail_msg("operation %zu of size %u: %#llx, %#llx gives %#llx, FPSR %#x instead of %#llx, %#x", i, size,
+					 (unsigned long long)a, (unsigned long long)b, (unsigned long long)result, fast.fpsr,
+					 (unsigned long long)expected, slow.fpsr | IXC);
+		}
+	}
+}
+
 #ifdef __x86_64__
 #define CASES 20000
 
@@ -333,6 +404,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(two_operands), cmocka_unit_test(multiply_add), cmocka_unit_test(estimates),
 		cmocka_unit_test(integers),     cmocka_unit_test(formats),      cmocka_unit_test(comparisons),
+		cmocka_unit_test(host_and_softfp_agree),
 #ifdef __x86_64__
 		cmocka_unit_test(against_the_host),
 #endif

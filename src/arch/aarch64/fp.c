@@ -1,10 +1,10 @@
 /* AArch64's arithmetic on floating-point numbers. See fp.h.
  *
  * Most of what programs do is on normal numbers, rounds to nearest, and comes after something that was inexact already: then the host's own
- * arithmetic has the same result and there is no flag to raise. The rest is arch/softfp's, with Arm's rules for NaNs and flags.
+ * arithmetic has the same result and there is no flag to raise (fp_host.h). The rest is arch/softfp's, with Arm's rules for NaNs and flags.
  */
+#include "arch/aarch64/fp_host.h"
 #include "arch/aarch64/fp_parts.h"
-#include <float.h>
 
 const struct fp_format a64_fp_formats[4] = {
 	[A64_FP_SIZE_HALF] = {.precision = 11, .flushes = true, .emin = -14, .emax = 15},
@@ -126,74 +126,6 @@ int a64_fp_order(struct fp_parts a, struct fp_parts b)
 	return a.sign ? -magnitudes : magnitudes;
 }
 
-/* ---- the host's arithmetic ---- */
-union host_single {
-	uint32_t bits;
-	float value;
-};
-
-union host_double {
-	uint64_t bits;
-	double value;
-};
-
-/* Nothing but the result can come of a normal operation with a normal result. C's types must be the formats. */
-static inline bool host_does(const struct a64_fp *fp)
-{
-	return FLT_EVAL_METHOD == 0 && !(fp->fpcr & (3u << A64_FPCR_RMODE_SHIFT)) && fp->fpsr & A64_FPSR_IXC;
-}
-
-static inline bool plain_single(uint32_t a)
-{
-	return (a >> 23 & 0xff) - 1 < 0xfe || !(a << 1);
-}
-
-static inline bool plain_double(uint64_t a)
-{
-	return (a >> 52 & 0x7ff) - 1 < 0x7fe || !(a << 1);
-}
-
-/* A finite result that can't have been tiny before it was rounded. */
-static inline bool plain_result_single(uint32_t r)
-{
-	return (r & 0x7fffffff) > 0x800000 && (r & 0x7fffffff) < 0x7f800000;
-}
-
-static inline bool plain_result_double(uint64_t r)
-{
-	return (r << 1 >> 1) > 1ull << 52 && (r << 1 >> 1) < 0x7ffull << 52;
-}
-
-/* zero_is_exact: of x and y, that a result of 0 is no underflow. */
-#define HOST_OP2(op, zero_is_exact)                                                                                                        \
-	do {                                                                                                                               \
-		if (size == A64_FP_SIZE_DOUBLE && host_does(fp) && plain_double(a) && plain_double(b)) {                                   \
-			const double x = (union host_double){.bits = a}.value, y = (union host_double){.bits = b}.value;                           \
-			const union host_double r = {.value = x op y};                                                                         \
-			if (likely(plain_result_double(r.bits)) || ((zero_is_exact) && !(r.bits << 1)))                                    \
-				return r.bits;                                                                                             \
-		} else if (size == A64_FP_SIZE_SINGLE && host_does(fp) && plain_single((uint32_t)a) && plain_single((uint32_t)b)) {        \
-			const float x = (union host_single){.bits = (uint32_t)a}.value, y = (union host_single){.bits = (uint32_t)b}.value;          \
-			const union host_single r = {.value = x op y};                                                                          \
-			if (likely(plain_result_single(r.bits)) || ((zero_is_exact) && !(r.bits << 1)))                                    \
-				return r.bits;                                                                                             \
-		}                                                                                                                          \
-	} while (0)
-
-/* A product of singles is exact in a double; their sum with a third is rounded once more only in name unless it lies in the middle of two
- * singles. */
-static inline bool host_mul_add_single(uint32_t addend, uint32_t a, uint32_t b, uint32_t *result)
-{
-	if (!plain_single(addend) || !plain_single(a) || !plain_single(b))
-		return false;
-	const double product = (double)(union host_single){.bits = a}.value * (double)(union host_single){.bits = b}.value;
-	const union host_double sum = {.value = product + (double)(union host_single){.bits = addend}.value};
-	const union host_single r = {.value = (float)sum.value};
-
-	*result = r.bits;
-	return (sum.bits & 0x1fffffff) != 0x10000000 && plain_result_single(r.bits);
-}
-
 /* ---- operations ---- */
 typedef struct fp_parts arithmetic(struct softfp *fp, const struct fp_format *format, struct fp_parts a, struct fp_parts b);
 
@@ -211,25 +143,37 @@ static uint64_t two_operands(struct a64_fp *fp, unsigned size, uint64_t a, uint6
 
 uint64_t a64_fp_add(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
 {
-	HOST_OP2(+, true);
+	uint64_t result;
+
+	if (likely(a64_fp_host_does(fp)) && likely(a64_fp_host_add(size, a, b, &result)))
+		return result;
 	return two_operands(fp, size, a, b, fp_add, false);
 }
 
 uint64_t a64_fp_sub(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
 {
-	HOST_OP2(-, true);
+	uint64_t result;
+
+	if (likely(a64_fp_host_does(fp)) && likely(a64_fp_host_sub(size, a, b, &result)))
+		return result;
 	return two_operands(fp, size, a, b, fp_add, true);
 }
 
 uint64_t a64_fp_mul(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
 {
-	HOST_OP2(*, x == 0 || y == 0);
+	uint64_t result;
+
+	if (likely(a64_fp_host_does(fp)) && likely(a64_fp_host_mul(size, a, b, &result)))
+		return result;
 	return two_operands(fp, size, a, b, fp_multiply, false);
 }
 
 uint64_t a64_fp_div(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
 {
-	HOST_OP2(/, x == 0);
+	uint64_t result;
+
+	if (likely(a64_fp_host_does(fp)) && likely(a64_fp_host_div(size, a, b, &result)))
+		return result;
 	return two_operands(fp, size, a, b, fp_divide, false);
 }
 
@@ -243,12 +187,19 @@ static struct fp_parts multiply_extended(struct softfp *fp, const struct fp_form
 
 uint64_t a64_fp_mulx(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
 {
-	HOST_OP2(*, x == 0 || y == 0);
+	uint64_t result;
+
+	if (likely(a64_fp_host_does(fp)) && likely(a64_fp_host_mul(size, a, b, &result)))
+		return result;
 	return two_operands(fp, size, a, b, multiply_extended, false);
 }
 
 uint64_t a64_fp_sqrt(struct a64_fp *fp, unsigned size, uint64_t a)
 {
+	uint64_t result;
+
+	if (likely(a64_fp_host_does(fp)) && likely(a64_fp_host_sqrt(size, a, &result)))
+		return result;
 	struct fp_parts x = a64_fp_unpack(fp, size, a), r;
 	struct softfp soft = a64_fp_context(fp, size);
 
@@ -259,7 +210,7 @@ uint64_t a64_fp_sqrt(struct a64_fp *fp, unsigned size, uint64_t a)
 }
 
 /* FPMax and FPMin: of two zeros the sign is what both have, or what one has. */
-static uint64_t extreme(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b, bool maximum)
+static uint64_t extreme_by_parts(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b, bool maximum)
 {
 	const struct fp_parts operands[2] = {a64_fp_unpack(fp, size, a), a64_fp_unpack(fp, size, b)};
 	struct fp_parts r;
@@ -276,6 +227,19 @@ static uint64_t extreme(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b
 	return a64_fp_pack(size, r);
 }
 
+static uint64_t extreme(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b, bool maximum)
+{
+	int order;
+
+	if (unlikely(!a64_fp_host_order(fp, size, a, b, &order)))
+		return extreme_by_parts(fp, size, a, b, maximum);
+	if (order == 0) /* the same bits, or two zeros */
+		a = maximum ? a & b : a | b;
+	else
+		a = (maximum ? order > 0 : order < 0) ? a : b;
+	return a & ~0ull >> (64 - (8u << size));
+}
+
 uint64_t a64_fp_max(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
 {
 	return extreme(fp, size, a, b, true);
@@ -289,6 +253,10 @@ uint64_t a64_fp_min(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
 /* A quiet NaN against what is none of those is replaced by the infinity that loses. */
 static uint64_t extreme_number(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b, bool maximum)
 {
+	int order;
+
+	if (likely(a64_fp_host_order(fp, size, a, b, &order)))
+		return extreme(fp, size, a, b, maximum);
 	const bool quiet_a = a64_fp_unpack(fp, size, a).class == FP_QNAN, quiet_b = a64_fp_unpack(fp, size, b).class == FP_QNAN;
 	const uint64_t loser = a64_fp_pack(size, fp_infinity(maximum));
 
@@ -328,10 +296,14 @@ static uint64_t mul_add(struct a64_fp *fp, unsigned size, const struct fp_parts 
 
 uint64_t a64_fp_mul_add(struct a64_fp *fp, unsigned size, uint64_t addend, uint64_t a, uint64_t b)
 {
-	uint32_t single;
+	uint64_t result;
 
-	if (size == A64_FP_SIZE_SINGLE && host_does(fp) && host_mul_add_single((uint32_t)addend, (uint32_t)a, (uint32_t)b, &single))
-		return single;
+	if (likely(a64_fp_host_does(fp))) {
+		if (size == A64_FP_SIZE_DOUBLE && likely(a64_fp_host_mul_add_double(addend, a, b, &result)))
+			return result;
+		if (size == A64_FP_SIZE_SINGLE && likely(a64_fp_host_mul_add_single(addend, a, b, &result)))
+			return result;
+	}
 	const struct fp_parts operands[3] = {a64_fp_unpack(fp, size, addend), a64_fp_unpack(fp, size, a), a64_fp_unpack(fp, size, b)};
 
 	return mul_add(fp, size, operands);

@@ -1,4 +1,5 @@
 /* Comparisons, rounding to integers, and conversions of AArch64's floating point. See fp.h. */
+#include "arch/aarch64/fp_host.h"
 #include "arch/aarch64/fp_parts.h"
 
 /* ---- comparisons ---- */
@@ -7,6 +8,10 @@
 /* As a64_fp_order(), or UNORDERED: invalid for signalling NaNs, and for quiet ones if asked for. */
 static int compare(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b, bool signal)
 {
+	int order;
+
+	if (likely(a64_fp_host_order(fp, size, a, b, &order)))
+		return order;
 	const struct fp_parts x = a64_fp_unpack(fp, size, a), y = a64_fp_unpack(fp, size, b);
 
 	if (unlikely(fp_is_nan(x) || fp_is_nan(y))) {
@@ -99,10 +104,13 @@ static bool saturate(bool sign, unsigned __int128 magnitude, unsigned bits, bool
 uint64_t a64_fp_to_fixed(struct a64_fp *fp, unsigned size, uint64_t a, unsigned bits, unsigned fraction, bool is_unsigned,
 			 enum a64_fp_rounding rounding)
 {
+	uint64_t result;
+
+	if (rounding == A64_ROUND_ZERO && !is_unsigned && !fraction && likely(a64_fp_host_truncate(fp, size, a, bits, &result)))
+		return result;
 	struct fp_parts x = a64_fp_unpack(fp, size, a);
 	unsigned __int128 magnitude = (unsigned __int128)1 << 64;
 	bool inexact = false;
-	uint64_t result;
 
 	if (x.class == FP_ZERO)
 		return 0;
@@ -122,6 +130,10 @@ uint64_t a64_fp_to_fixed(struct a64_fp *fp, unsigned size, uint64_t a, unsigned 
 
 uint64_t a64_fp_from_fixed(struct a64_fp *fp, unsigned size, uint64_t integer, unsigned fraction, bool is_unsigned)
 {
+	uint64_t result;
+
+	if (!fraction && likely(a64_fp_host_from_integer(fp, size, integer, is_unsigned, &result)))
+		return result;
 	const bool sign = !is_unsigned && integer >> 63;
 	const uint64_t magnitude = sign ? -integer : integer;
 	struct softfp soft = a64_fp_context(fp, size);
@@ -199,6 +211,10 @@ static uint64_t convert_to_alternative(struct a64_fp *fp, struct fp_parts x, str
 
 uint64_t a64_fp_convert(struct a64_fp *fp, unsigned to, unsigned from, uint64_t a, enum a64_fp_rounding rounding)
 {
+	uint64_t result;
+
+	if (likely(rounding != A64_ROUND_ODD && a64_fp_host_convert(fp, to, from, a, &result)))
+		return result;
 	struct fp_parts x = unpack_to_convert(fp, from, a), r;
 	struct softfp soft = a64_fp_context(fp, to);
 
