@@ -24,7 +24,8 @@
 
 #define FRAME_MIN   14u
 #define FRAME_MAX   65550u
-#define QUEUE_MAX   256u  /* frames that wait for the device */
+#define QUEUE_MAX   8192u /* frames that wait for the device: each connection may have 128 KiB under way, and what is lost costs it half a second */
+#define QUEUE_BYTES MIB(8)
 #define NS_PER_MS   1000000ull
 #define MAX_SOCKETS 1024u /* more are not polled until others close */
 
@@ -54,6 +55,7 @@ struct net_user {
 	unsigned polled_count;
 	struct frame *queue[QUEUE_MAX];
 	unsigned queue_head, queue_tail; /* free-running */
+	uint64_t queue_bytes;
 	uint8_t out[FRAME_MAX];
 };
 
@@ -68,12 +70,13 @@ static void enqueue(struct net_user *net, const void *bytes, size_t len)
 {
 	struct frame *frame;
 
-	if (net->queue_head - net->queue_tail == QUEUE_MAX)
+	if (net->queue_head - net->queue_tail == QUEUE_MAX || len > QUEUE_BYTES - net->queue_bytes)
 		return;
 	frame = malloc(sizeof(*frame) + len);
 	if (!frame)
 		return;
 	frame->len = len;
+	net->queue_bytes += len;
 	memcpy(frame->bytes, bytes, len);
 	net->queue[net->queue_head++ % QUEUE_MAX] = frame;
 }
@@ -88,6 +91,7 @@ static void flush_queue(struct net_user *net)
 		    !net->backend.receive(net->backend.receive_ctx, frame->bytes, frame->len))
 			return;
 		net->queue_tail++;
+		net->queue_bytes -= frame->len;
 		free(frame);
 	}
 }
