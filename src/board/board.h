@@ -60,6 +60,7 @@ struct board_plug {
 	struct block_backend *disk; /* this, or */
 	struct net_backend *net;    /* this */
 	unsigned queues;            /* 0: as many as there are processors */
+	struct rate_limit rate;     /* of a card: for each direction */
 	/* The guest has let go of it, and its device is no more. */
 	void (*gone)(struct board_plug *plug);
 	void *ctx;

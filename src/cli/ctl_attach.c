@@ -2,6 +2,7 @@
 #include "cli/ctl_attach.h"
 #include "backend/net_tap.h"
 #include "cli/commands.h"
+#include "cli/config_json.h"
 #include "cli/options.h"
 #include "cli/vms.h"
 #include "disk/image.h"
@@ -28,15 +29,24 @@ struct handover {
 
 /* ---- disks ---- */
 
+/* What disks and cards have in common. */
+static void add_shape(json_t *arguments, unsigned queues, const struct rate_limit *rate)
+{
+	if (queues)
+		json_object_set_new(arguments, "queues", json_integer(queues));
+	if (rate->bytes.per_second || rate->ops.per_second)
+		json_object_set_new(arguments, "rate", config_json_print_rate(rate));
+}
+
 static int check_late(const struct disk_config *disk, char *why, size_t why_size)
 {
 	if (nbd_client_is_uri(disk->path)) {
 		snprintf(why, why_size, "the NBD export %s can't be attached while the VM runs: give it to ruse run with --disk", disk->path);
 		return -EINVAL;
 	}
-	if (disk->interface == DISK_VIRTIO && !disk->queues && !disk->rate.bytes.per_second && !disk->rate.ops.per_second)
+	if (disk->interface == DISK_VIRTIO)
 		return 0;
-	snprintf(why, why_size, "a disk that is attached takes ro, serial=S, format=F, cache=C and backing=DIR only");
+	snprintf(why, why_size, "a disk that is attached is a virtio disk: leave out if=");
 	return -EINVAL;
 }
 
@@ -72,10 +82,12 @@ static int prepare_disk(const struct disk_config *disk, struct handover *handove
 
 	if (!r)
 		r = open_layers(disk, handover, why, why_size);
-	if (!r)
-		handover->arguments = json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b}", "device", "disk", "name", disk->path, "serial",
+	if (r)
+		return r;
+	handover->arguments = json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b}", "device", "disk", "name", disk->path, "serial",
 						disk->serial, "format", disk->format, "cache", disk->cache, "read-only", disk->read_only);
-	return r;
+	add_shape(handover->arguments, disk->queues, &disk->rate);
+	return 0;
 }
 
 /* ---- networks ---- */
@@ -104,12 +116,9 @@ static int open_stream(const struct net_config *net, struct handover *handover, 
 static int prepare_net(const struct net_config *net, struct handover *handover, char *why, size_t why_size)
 {
 	const bool tap = !strcmp(net->backend, "tap"), user = !strcmp(net->backend, "user");
+	char mac[18];
 	int r;
 
-	if (net->rate.bytes.per_second || net->rate.ops.per_second || memcmp(net->mac, (uint8_t[6]){0}, 6)) {
-		snprintf(why, why_size, "a network card that is attached takes no mac and no rate");
-		return -EINVAL;
-	}
 	if (tap) {
 		r = net_tap_open_queues(net->target, net->queues ? net->queues : NET_TAP_QUEUES_MAX, handover->files, why, why_size);
 	} else if (user) {
@@ -125,6 +134,12 @@ static int prepare_net(const struct net_config *net, struct handover *handover, 
 	handover->count = (unsigned)r;
 	handover->arguments =
 		json_pack("{s:s, s:s}", "device", tap ? "tap" : "stream", "name", net->target ? net->target : net->backend);
+	add_shape(handover->arguments, net->queues, &net->rate);
+	if (memcmp(net->mac, (uint8_t[6]){0}, 6)) {
+		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", net->mac[0], net->mac[1], net->mac[2], net->mac[3], net->mac[4],
+			 net->mac[5]);
+		json_object_set_new(handover->arguments, "mac", json_string(mac));
+	}
 	return 0;
 }
 

@@ -174,7 +174,7 @@ static json_t *cmd_help(struct control_request *request);
 static const struct {
 	const char *name, *about;
 	json_t *(*run)(struct control_request *request);
-	const char *arguments[6]; /* names of what it may be given */
+	const char *arguments[9]; /* names of what it may be given */
 } commands[] = {
 	{"status", "what it is, and what it does", cmd_status},
 	{"pause", "stop its processors", cmd_pause},
@@ -185,7 +185,7 @@ static const struct {
 	{"balloon", "so many bytes are to be in its memory balloon", cmd_balloon, {"size"}},
 	{"memory", "so many bytes of memory it is to have", cmd_memory, {"size"}},
 	{"attach", "plug in a disk or a network card, whose open files come along", control_attach,
-	 {"device", "name", "serial", "format", "cache", "read-only"}},
+	 {"device", "name", "serial", "format", "cache", "read-only", "queues", "rate", "mac"}},
 	{"detach", "take out what was attached", control_detach, {"id", "now"}},
 	{"devices", "what was attached", control_devices},
 	{"link", "plug the cable of a network card in, or out", control_link, {"id", "up"}},

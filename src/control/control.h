@@ -15,10 +15,12 @@
 #define CONTROL_CONTROL_H
 
 #include "base/types.h"
+#include "dev/virtio/limiter.h"
 #include <jansson.h>
 
 #define CONTROL_LINE_MAX 4096 /* of a request, with its newline */
 
+#define CONTROL_QUEUES_MAX 64 /* of a disk; of a card the board takes what it can have */
 #define CONTROL_KEYS_MAX 8 /* that are pressed at a time */
 
 enum control_action { CONTROL_PAUSE, CONTROL_RESUME, CONTROL_POWER_BUTTON, CONTROL_RESET, CONTROL_QUIT };
@@ -33,6 +35,9 @@ struct control_device {
 	const char *name;                    /* of the file or interface, for messages; the end of a disk's may say its format */
 	const char *serial, *format, *cache; /* of a disk; or NULL */
 	bool read_only;
+	unsigned queues;                     /* 0: the VM chooses */
+	struct rate_limit rate;
+	uint8_t mac[6];                      /* of a card; all zero: the VM chooses */
 };
 
 struct control_target {

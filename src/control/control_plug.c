@@ -23,11 +23,88 @@ static bool take_flag(const json_t *arguments, const char *name, bool *flag)
 	return !value || json_is_boolean(value);
 }
 
+static bool take_number(const json_t *arguments, const char *name, uint64_t max, uint64_t *number)
+{
+	const json_t *value = json_object_get(arguments, name);
+
+	*number = json_is_integer(value) ? (uint64_t)json_integer_value(value) : 0;
+	return !value || (json_is_integer(value) && json_integer_value(value) > 0 && *number <= max);
+}
+
+/* As in a machine's description, but in numbers only. */
+static bool take_rate(const json_t *arguments, struct rate_limit *limit)
+{
+	const json_t *rate = json_object_get(arguments, "rate");
+	const struct {
+		const char *name;
+		uint64_t *number;
+	} parts[] = {{"bytes", &limit->bytes.per_second},
+		     {"bytes_burst", &limit->bytes.burst},
+		     {"ops", &limit->ops.per_second},
+		     {"ops_burst", &limit->ops.burst}};
+	size_t known = 0;
+
+	if (!rate)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (!take_number(rate, parts[i].name, INT64_MAX, parts[i].number))
+			return false;
+		known += *parts[i].number > 0;
+	}
+	/* A burst of what? */
+	return json_is_object(rate) && known == json_object_size(rate) && (limit->bytes.per_second || !limit->bytes.burst) &&
+	       (limit->ops.per_second || !limit->ops.burst);
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* "52:54:00:12:34:56", of one card: bit 0 of the first byte says a group. */
+static bool take_mac(const json_t *arguments, uint8_t mac[6])
+{
+	const char *text;
+
+	if (!take_string(arguments, "mac", &text))
+		return false;
+	if (!text)
+		return true;
+	if (strlen(text) != 17)
+		return false;
+	for (unsigned i = 0; i < 6; i++) {
+		const int high = hex_digit(text[i * 3]), low = hex_digit(text[i * 3 + 1]);
+
+		if (high < 0 || low < 0 || (i < 5 && text[i * 3 + 2] != ':'))
+			return false;
+		mac[i] = (uint8_t)(high << 4 | low);
+	}
+	return !(mac[0] & 1) && memcmp(mac, (const uint8_t[6]){0}, 6);
+}
+
+/* NULL, or what is wrong. */
+static const char *take_shape(const json_t *arguments, struct control_device *device)
+{
+	uint64_t queues;
+
+	if (!take_number(arguments, "queues", CONTROL_QUEUES_MAX, &queues))
+		return "attach's \"queues\" is a number from 1 on, and no more than a device has";
+	device->queues = (unsigned)queues;
+	if (!take_rate(arguments, &device->rate))
+		return "attach's \"rate\" is an object with the numbers \"bytes\", \"bytes_burst\", \"ops\", \"ops_burst\", a burst only of what has a rate";
+	if (!take_mac(arguments, device->mac))
+		return "attach's \"mac\" is a card's address, like \"52:54:00:12:34:56\"";
+	return NULL;
+}
+
 json_t *control_attach(struct control_request *request)
 {
 	const json_t *arguments = request->arguments;
 	struct control_device device = {0};
-	const char *kind;
+	const char *kind, *wrong;
 	char why[WHY_SIZE] = "";
 	json_t *value;
 
@@ -35,6 +112,9 @@ json_t *control_attach(struct control_request *request)
 	    !take_string(arguments, "serial", &device.serial) || !take_string(arguments, "format", &device.format) ||
 	    !take_string(arguments, "cache", &device.cache) || !take_flag(arguments, "read-only", &device.read_only))
 		return control_failure("of attach's arguments read-only is true or false, the others are strings");
+	wrong = take_shape(arguments, &device);
+	if (wrong)
+		return control_failure("%s", wrong);
 	if (!kind || !device.name)
 		return control_failure("attach needs a \"device\", which is \"disk\", \"stream\" or \"tap\", and a \"name\"");
 	if (!strcmp(kind, "disk"))

@@ -75,6 +75,14 @@ def disks(guest, session):
     session.accepted("detach", "disk1")
     session.until("the overlay goes", "[ ! -b /dev/vdb ]")
     guest.expect("the overlay is sound", subprocess.run([guest.ruse, "disk", "check", qcow2], stdout=subprocess.DEVNULL).returncode, 0)
+    # Slowly, and by one queue where there would be two: 3 MiB at one a second, of which the first goes at once.
+    guest.expect("id", session.accepted("attach", "disk", image + ",ro,queues=1,rate=bytes:1M"), "id: disk1\n")
+    session.until("the slow disk comes", "[ -b /dev/vdb ]")
+    guest.expect_in("its queues", "queues 1\r\n", session.ask("echo queues $(ls /sys/block/vdb/mq | wc -l)"))
+    guest.expect_in("how long it takes", "slowly\r\n", session.ask(
+        "s=$(date +%s); head -c 4194304 /dev/vdb >/dev/null; [ $(($(date +%s) - s)) -ge 2 ] && echo slow''ly"))
+    session.accepted("detach", "disk1")
+    session.until("the slow disk goes", "[ ! -b /dev/vdb ]")
     # All ports.
     for i in range(4):
         guest.expect("id", session.accepted("attach", "disk", image + ",ro"), f"id: disk{i + 1}\n")
@@ -86,11 +94,15 @@ def disks(guest, session):
     session.until("none of them", "[ $(ls /sys/block | grep -c 'vd[b-e]') = 0 ]")
     session.refused("doesn't exist", "attach", "disk", guest.path("nothing"))
     session.refused("another cache= than none", "attach", "disk", image + ",cache=none")
+    session.refused("is a virtio disk", "attach", "disk", image + ",if=scsi")
+    session.refused("can't be attached while the VM runs", "attach", "disk", "nbd://localhost/disk")
 
 
 def networks(guest, session):
-    guest.expect("id", session.accepted("attach", "net", "user"), "id: net1\n")
+    guest.expect("id", session.accepted("attach", "net", "user,mac=52:54:00:ab:cd:ef,queues=1,rate=bytes:10M"), "id: net1\n")
     session.until("the card comes", "[ -d /sys/class/net/eth1 ]")
+    guest.expect_in("its address", "52:54:00:ab:cd:ef", session.ask("cat /sys/class/net/eth1/address"))
+    guest.expect_in("its pairs", "pairs 1\r\n", session.ask("echo pairs $(ls -d /sys/class/net/eth1/queues/rx-* | wc -l)"))
     guest.expect_in("an address", "10.0.2.", session.ask(
         "ip addr flush dev eth0; ip link set eth0 down; ip link set eth1 up; udhcpc -i eth1 -n -q -t 10 2>&1 | grep -o 'lease of [0-9.]*'"))
     session.until("a link", "grep -qs 1 /sys/class/net/eth1/carrier")

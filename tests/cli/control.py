@@ -311,6 +311,13 @@ def test_protocol():
                        (b'{"command": "pointer", "arguments": {"x": 0, "y": 32767}}', "start it with --input on"),
                        (b'{"command": "pointer", "arguments": {"x": 0, "y": 32768}}', "0 to 32767"),
                        (b'{"command": "memory", "arguments": {"size": 4096}}', "start it with --memory SIZE,max=SIZE"),
+                       *((b'{"command": "attach", "arguments": {"device": "disk", "name": "x", ' + part + b"}}", wrong) for part, wrong in (
+                           (b'"queues": 0', '"queues" is a number'), (b'"queues": 65', '"queues" is a number'), (b'"queues": "2"', '"queues" is a number'),
+                           (b'"rate": 5', '"rate" is an object'), (b'"rate": {"bytes_burst": 5}', '"rate" is an object'),
+                           (b'"rate": {"bits": 5}', '"rate" is an object'), (b'"rate": {"ops": -1}', '"rate" is an object'),
+                           (b'"mac": "52:54:00:12:34"', '"mac" is a card'), (b'"mac": "53:54:00:12:34:56"', '"mac" is a card'),
+                           (b'"mac": "52:54:00:12:34:5g"', '"mac" is a card'), (b'"mac": 5', '"mac" is a card'),
+                           (b'"queues": 2, "rate": {"bytes": 5, "ops": 7, "ops_burst": 9}, "mac": "52:54:00:AB:cd:ef"', "start the VM with --board pc"))),
                        (b'{"command": "pause", "command": "quit"}', "a line of JSON"), (b"\xff\xfe\x00", "a line of JSON"),
                        (b'{"command": "x' + "ä".encode() * 100 + b'"}', "not understood"), (b'["a",' * 600, "a line of JSON")):
         if text is None:

@@ -97,6 +97,8 @@ static json_t *attach(void *ctx, const struct control_device *device, char *why,
 	struct machine *machine = ctx;
 
 	CHECK(device->kind <= CONTROL_TAP && device->name);
+	CHECK(device->queues <= CONTROL_QUEUES_MAX && !(device->mac[0] & 1));
+	CHECK(device->rate.bytes.per_second || !device->rate.bytes.burst);
 	machine->resizes++;
 	machine->plugged = true;
 	snprintf(why, why_size, "%s has no room", device->name);

@@ -87,11 +87,12 @@ static int create_net(struct vm *vm, unsigned index, struct net_backend *backend
 int parts_create_plugged(struct vm *vm, const struct board_plug *plug, struct virtio_device **dev)
 {
 	if (plug->disk) {
-		const struct virtio_blk_options options = {.queues = queue_count(vm, plug->queues, VIRTIO_BLK_MAX_QUEUES)};
+		const struct virtio_blk_options options = {.queues = queue_count(vm, plug->queues, VIRTIO_BLK_MAX_QUEUES), .limit = plug->rate};
 
 		return virtio_blk_create_with(vm, plug->disk, &options, dev);
 	}
-	const struct virtio_net_options options = {.pairs = queue_count(vm, plug->queues, VIRTIO_NET_MAX_PAIRS)};
+	const struct virtio_net_options options = {
+		.pairs = queue_count(vm, plug->queues, VIRTIO_NET_MAX_PAIRS), .receive = plug->rate, .send = plug->rate};
 
 	return virtio_net_create_with(vm, plug->net, &options, dev);
 }

@@ -220,8 +220,8 @@ static const char *const cache_names[] = {[BLOCK_CACHE_WRITEBACK] = "writeback",
 					  [BLOCK_CACHE_NONE] = "none",
 					  [BLOCK_CACHE_UNSAFE] = "unsafe"};
 
-static int attach_disk(struct plugs *plugs, const struct control_device *device, struct client *client, char id[PLUG_ID_SIZE], char *why,
-		       size_t why_size)
+static int attach_disk(struct plugs *plugs, const struct control_device *device, struct client *client, const struct plug_device *shape,
+		       char id[PLUG_ID_SIZE], char *why, size_t why_size)
 {
 	struct block_late_disk disk = {.path = device->name,
 				       .serial = device->serial,
@@ -239,7 +239,7 @@ static int attach_disk(struct plugs *plugs, const struct control_device *device,
 		snprintf(why, why_size, "a disk's format is raw or qcow2, its cache writeback, writethrough or unsafe");
 		return -EINVAL;
 	}
-	return plugs_attach_disk(plugs, &disk, id, why, why_size);
+	return plugs_attach_disk(plugs, &disk, shape, id, why, why_size);
 }
 
 static json_t *vm_attach(void *ctx, const struct control_device *device, char *why, size_t why_size)
@@ -247,6 +247,7 @@ static json_t *vm_attach(void *ctx, const struct control_device *device, char *w
 	struct control *control = ctx;
 	struct client *client = control->asking;
 	struct plugs *plugs = plugs_of(control, why, why_size);
+	struct plug_device shape = {.queues = device->queues, .rate = device->rate};
 	char id[PLUG_ID_SIZE];
 	int r;
 
@@ -256,10 +257,12 @@ static json_t *vm_attach(void *ctx, const struct control_device *device, char *w
 		snprintf(why, why_size, "the files of a device come with the request that attaches it; `ruse ctl NAME attach` sends them");
 		return NULL;
 	}
+	memcpy(shape.mac, device->mac, sizeof(shape.mac));
 	if (device->kind == CONTROL_DISK)
-		r = attach_disk(plugs, device, client, id, why, why_size);
+		r = attach_disk(plugs, device, client, &shape, id, why, why_size);
 	else
-		r = plugs_attach_net(plugs, device->kind == CONTROL_TAP, device->name, client->files, client->file_count, id, why, why_size);
+		r = plugs_attach_net(plugs, device->kind == CONTROL_TAP, device->name, client->files, client->file_count, &shape, id, why,
+				     why_size);
 	return r ? NULL : json_pack("{s:s}", "id", id);
 }
 

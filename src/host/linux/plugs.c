@@ -113,9 +113,10 @@ static int prepare(const struct plugs *plugs, const char *kind, unsigned *number
 	return r;
 }
 
-int plugs_attach_disk(struct plugs *plugs, const struct block_late_disk *disk, char id[PLUG_ID_SIZE], char *why, size_t why_size)
+int plugs_attach_disk(struct plugs *plugs, const struct block_late_disk *disk, const struct plug_device *device, char id[PLUG_ID_SIZE], char *why,
+		      size_t why_size)
 {
-	struct board_plug plug = {0};
+	struct board_plug plug = {.queues = device->queues, .rate = device->rate};
 	unsigned number;
 	int r = prepare(plugs, "disk", &number, id, why, why_size);
 
@@ -127,10 +128,10 @@ int plugs_attach_disk(struct plugs *plugs, const struct block_late_disk *disk, c
 	return attach(plugs, &plug, why, why_size);
 }
 
-int plugs_attach_net(struct plugs *plugs, bool tap, const char *name, int *fds, unsigned count, char id[PLUG_ID_SIZE], char *why,
-		     size_t why_size)
+int plugs_attach_net(struct plugs *plugs, bool tap, const char *name, int *fds, unsigned count, const struct plug_device *device,
+		     char id[PLUG_ID_SIZE], char *why, size_t why_size)
 {
-	struct board_plug plug = {0};
+	struct board_plug plug = {.queues = device->queues, .rate = device->rate};
 	unsigned number;
 	int r = prepare(plugs, "net", &number, id, why, why_size);
 
@@ -144,7 +145,10 @@ int plugs_attach_net(struct plugs *plugs, bool tap, const char *name, int *fds, 
 		fds[i] = -1;
 	if (r)
 		return r;
-	nets_default_mac(number, plug.net->mac);
+	if (memcmp(device->mac, (const uint8_t[6]){0}, sizeof(device->mac)))
+		memcpy(plug.net->mac, device->mac, sizeof(device->mac));
+	else
+		nets_default_mac(number, plug.net->mac);
 	memcpy(plug.id, id, sizeof(plug.id));
 	return attach(plugs, &plug, why, why_size);
 }
