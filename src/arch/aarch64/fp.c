@@ -89,7 +89,7 @@ enum softfp_rounding a64_fp_softfp_rounding(enum a64_fp_rounding rounding)
 struct softfp a64_fp_context(const struct a64_fp *fp, unsigned size)
 {
 	return (struct softfp){
-		.rounding = a64_fp_softfp_rounding(a64_fp_mode(fp->fpcr)),
+		.rounding = (uint8_t)a64_fp_softfp_rounding(a64_fp_mode(fp->fpcr)),
 		.flush_to_zero = flushes(fp, size),
 		.tiny_before_rounding = true,
 		.masked = 0x3f,

@@ -218,7 +218,7 @@ uint64_t a64_fp_convert(struct a64_fp *fp, unsigned to, unsigned from, uint64_t 
 	struct fp_parts x = unpack_to_convert(fp, from, a), r;
 	struct softfp soft = a64_fp_context(fp, to);
 
-	soft.rounding = a64_fp_softfp_rounding(rounding);
+	soft.rounding = (uint8_t)a64_fp_softfp_rounding(rounding);
 	soft.flush_to_zero &= to != A64_FP_SIZE_HALF;
 	if (to == A64_FP_SIZE_HALF && fp->fpcr & A64_FPCR_AHP)
 		return convert_to_alternative(fp, x, &soft);
