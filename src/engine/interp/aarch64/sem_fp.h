@@ -20,7 +20,8 @@ static inline struct a64_fp fp_begin(const struct a64_state *s)
 
 static inline void fp_end(struct a64_state *s, const struct a64_fp *fp)
 {
-	s->fpsr = fp->fpsr;
+	if (unlikely(s->fpsr != fp->fpsr)) /* a store would be waited for by the next instruction's load */
+		s->fpsr = fp->fpsr;
 }
 
 /* ptype of scalar forms: 00 single, 01 double, 11 half. */
