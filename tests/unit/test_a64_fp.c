@@ -298,11 +298,16 @@ static uint64_t to_signed(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t
 	return a64_fp_to_fixed(fp, size, a, b & 1 ? 32 : 64, 0, false, A64_ROUND_ZERO);
 }
 
+static uint64_t to_unsigned(struct a64_fp *fp, unsigned size, uint64_t a, uint64_t b)
+{
+	return a64_fp_to_fixed(fp, size, a, b & 1 ? 32 : 64, 0, true, b >> 1 & 3);
+}
+
 static void host_and_softfp_agree(void **state)
 {
 	static a64_fp_op2 *const operations[] = {
 		a64_fp_add, a64_fp_sub, a64_fp_mul, a64_fp_div, a64_fp_mulx, add_to_third, square_less, multiply_add_itself,
-		root, to_other_size, from_signed, from_unsigned, to_signed,
+		root, to_other_size, from_signed, from_unsigned, to_signed, to_unsigned,
 	};
 	struct float_random random = {.state = 7};
 

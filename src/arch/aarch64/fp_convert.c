@@ -72,6 +72,10 @@ static unsigned __int128 round_magnitude(struct fp_parts a, enum a64_fp_rounding
 
 uint64_t a64_fp_round_int(struct a64_fp *fp, unsigned size, uint64_t a, enum a64_fp_rounding rounding, bool exact)
 {
+	uint64_t result;
+
+	if (likely(a64_fp_host_round_int(fp, size, a, rounding, exact, &result)))
+		return result;
 	struct fp_parts x = a64_fp_unpack(fp, size, a), r;
 	bool inexact;
 
@@ -106,7 +110,7 @@ uint64_t a64_fp_to_fixed(struct a64_fp *fp, unsigned size, uint64_t a, unsigned 
 {
 	uint64_t result;
 
-	if (rounding == A64_ROUND_ZERO && !is_unsigned && !fraction && likely(a64_fp_host_truncate(fp, size, a, bits, &result)))
+	if (!fraction && likely(a64_fp_host_to_integer(fp, size, a, bits, is_unsigned, rounding, &result)))
 		return result;
 	struct fp_parts x = a64_fp_unpack(fp, size, a);
 	unsigned __int128 magnitude = (unsigned __int128)1 << 64;

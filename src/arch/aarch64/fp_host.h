@@ -188,25 +188,64 @@ static inline bool a64_fp_host_order(const struct a64_fp *fp, unsigned size, uin
 	return true;
 }
 
-/* Toward zero, to a signed integer of `bits`. */
-static inline bool a64_fp_host_truncate(const struct a64_fp *fp, unsigned size, uint64_t a, unsigned bits, uint64_t *result)
+/* The integer next to a value below 2^52 in magnitude, as a double with the value's sign. Not by A64_ROUND_ODD. */
+static inline double a64_fp_host_integral(double value, enum a64_fp_rounding rounding)
+{
+	const uint64_t sign = a64_fp_double_bits(value) & 1ull << 63;
+	const double magnitude = a64_fp_as_double(a64_fp_double_bits(value) ^ sign), below = (double)(int64_t)magnitude;
+	const double rest = magnitude - below;
+	bool up = false;
+
+	switch (rounding) {
+	case A64_ROUND_NEAREST: up = rest > 0.5 || (rest == 0.5 && (int64_t)magnitude & 1); break;
+	case A64_ROUND_AWAY: up = rest >= 0.5; break;
+	case A64_ROUND_UP: up = rest > 0 && !sign; break;
+	case A64_ROUND_DOWN: up = rest > 0 && sign; break;
+	default: break;
+	}
+	return a64_fp_as_double(a64_fp_double_bits(below + up) | sign);
+}
+
+/* The value of a single or double that is zero or normal, and below 2^52 in magnitude. */
+static inline bool a64_fp_host_value(unsigned size, uint64_t a, double *value)
+{
+	if (size == A64_FP_SIZE_DOUBLE && a64_fp_plain_double(a))
+		*value = a64_fp_as_double(a);
+	else if (size == A64_FP_SIZE_SINGLE && a64_fp_plain_single(a))
+		*value = (double)a64_fp_as_single(a);
+	else
+		return false;
+	return *value > -0x1p52 && *value < 0x1p52;
+}
+
+static inline bool a64_fp_host_round_int(const struct a64_fp *fp, unsigned size, uint64_t a, enum a64_fp_rounding rounding, bool exact,
+					 uint64_t *result)
 {
 	double value;
 
-	if (size == A64_FP_SIZE_DOUBLE && a64_fp_plain_double(a))
-		value = a64_fp_as_double(a);
-	else if (size == A64_FP_SIZE_SINGLE && a64_fp_plain_single(a))
-		value = (double)a64_fp_as_single(a);
-	else
+	if (!a64_fp_host_value(size, a, &value))
 		return false;
-	const double limit = bits == 64 ? 0x1p63 : bits == 32 ? 0x1p31 : 0x1p15;
+	const double integral = a64_fp_host_integral(value, rounding);
 
-	if (!(value > -limit && value < limit))
+	*result = size == A64_FP_SIZE_DOUBLE ? a64_fp_double_bits(integral) : a64_fp_single_bits((float)integral);
+	return !exact || integral == value || fp->fpsr & A64_FPSR_IXC;
+}
+
+/* To an integer of `bits`, 16 to 64. */
+static inline bool a64_fp_host_to_integer(const struct a64_fp *fp, unsigned size, uint64_t a, unsigned bits, bool is_unsigned,
+					  enum a64_fp_rounding rounding, uint64_t *result)
+{
+	double value;
+
+	if (!a64_fp_host_value(size, a, &value))
 		return false;
-	const int64_t integer = (int64_t)value;
+	const double integral = a64_fp_host_integral(value, rounding);
+	const int64_t integer = (int64_t)integral;
 
 	*result = (uint64_t)integer & ~0ull >> (64 - bits);
-	return fp->fpsr & A64_FPSR_IXC || (double)integer == value;
+	if (integer != (is_unsigned ? (int64_t)*result : (int64_t)(*result << (64 - bits)) >> (64 - bits)) || (is_unsigned && integer < 0))
+		return false;
+	return fp->fpsr & A64_FPSR_IXC || integral == value;
 }
 
 /* Small enough to be exact in any rounding mode, or there is no flag to raise. */
