@@ -56,15 +56,19 @@ static void forget_memory(struct vhost_peer *peer)
 
 static void set_memory(struct vhost_peer *peer, const struct message *message, const int *fds, unsigned fd_count)
 {
-	const uint64_t *at = message->payload + 1;
 	unsigned count = (uint32_t)message->payload[0];
 
 	MUST(count > 0 && count <= PEER_REGIONS && count == fd_count && message->size == 8 + 32 * count);
 	forget_memory(peer);
-	for (unsigned i = 0; i < count; i++, at += 4) {
-		const size_t size = at[1] + at[3];
-		void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[i], 0);
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t at[4];
+		size_t size;
+		void *mapped;
 
+		/* A message's payload is not aligned. */
+		memcpy(at, message->payload + 1 + 4 * i, sizeof(at));
+		size = at[1] + at[3];
+		mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[i], 0);
 		MUST(mapped != MAP_FAILED);
 		close(fds[i]);
 		peer->regions[i].guest = at[0];

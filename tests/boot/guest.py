@@ -37,6 +37,7 @@ class Guest:
         if found.returncode != 0:
             skip(f"the Debian guest can't be fetched: {(found.stderr.strip().splitlines() or ['?'])[-1]}")
         self.kernel, self.initrd = found.stdout.splitlines()
+        self.busybox = os.path.join(os.path.dirname(self.kernel), "bin/busybox")  # the guest's, which is static
         self.work = tempfile.mkdtemp()
         self.children = []
         atexit.register(self._clean)

@@ -134,7 +134,13 @@ grub() {
 	/bin/ruse run --engine kvm --board pc --firmware seabios --disk /grub.img,ro --memory 256M --no-reboot </tmp/in >/tmp/out 2>&1 &
 	exec 3>/tmp/in
 	wait_for 1 'guest:~# ' /tmp/out
-	echo 'grep -o "by=.*" /proc/cmdline; dmesg | grep WARNING; poweroff -f' >&3
+	# The shell prints its prompt first and sets its terminal then: what comes in between is lost. So it is told until it has heard.
+	times=0
+	until $b grep -q '^by=grub' /tmp/out || [ $times -ge 50 ]; do
+		echo 'dmesg | grep WARNING; grep -o "by=.*" /proc/cmdline; poweroff -f' >&3
+		$b sleep 10
+		times=$((times + 1))
+	done
 	wait $!
 	echo "grub status $?"
 	$b cat /tmp/out

@@ -92,7 +92,7 @@ def one_queue(guest, wanted):
     said = Talk(child.stdout.fileno()).wait_for("ready\n").decode().split()
     guest.expect("address, ping and the file that the guest fetched", said[:3], ["52:54:00:12:34:56", "1", wanted])
     to_guest = mean_frame("tx")
-    guest.expect("ping from the host", subprocess.run(["busybox", "ping", "-c", "2", "-q", ADDRESS],
+    guest.expect("ping from the host", subprocess.run([guest.busybox, "ping", "-c", "2", "-q", ADDRESS],
                                                       capture_output=True).returncode, 0)
     with urllib.request.urlopen(f"http://{ADDRESS}:8080/file", timeout=300) as answer:
         guest.expect("the file that the host fetched", hashlib.sha256(answer.read()).hexdigest(), said[4])

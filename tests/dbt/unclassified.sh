@@ -3,6 +3,8 @@
 #
 # usage: unclassified.sh SOURCE-DIRECTORY COMPILER...
 set -u
+# A cache of compilations does not see a header that stands before another of its name.
+export CCACHE_DISABLE=1
 
 source=$1
 shift
