@@ -134,9 +134,12 @@ static void on_ready(void *ctx, uint32_t events)
 	reap(ctx);
 }
 
+/* What the page cache has is done when the kernel has it: no need to be woken for it. */
 static void before_sleep(void *ctx)
 {
 	hand_over(ctx);
+	reap(ctx);
+	hand_over(ctx); /* what followed */
 }
 
 static void uring_submit(struct block_files *files, unsigned file, struct block_request *request)
