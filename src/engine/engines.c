@@ -9,6 +9,7 @@ const struct engine_ops *const engines[] = {
 	&kvm_engine,
 #ifdef HAVE_DBT
 	&dbt_engine,
+	&dbt_a64_engine,
 #endif
 	&interp_engine,
 	&interp_a64_engine,

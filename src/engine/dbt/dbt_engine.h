@@ -4,6 +4,7 @@
 
 #include "core/engine.h"
 
-extern const struct engine_ops dbt_engine;
+/* For x86-64 guests, and for AArch64 ones. */
+extern const struct engine_ops dbt_engine, dbt_a64_engine;
 
 #endif

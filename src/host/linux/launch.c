@@ -430,7 +430,9 @@ static int open_translations(struct launch *launch)
 	if (!config->dump_tb && !config->perf_map && !config->check && !config->profile && !config->count_blocks)
 		return 0;
 	if (!launch->engine->translates) {
-		snprintf(launch->why, sizeof(launch->why), "the %s engine translates nothing for %s to show; choose --engine dbt",
+		snprintf(launch->why, sizeof(launch->why),
+			 launch->engine->arch == GUEST_X86_64 ? "the %s engine translates nothing for %s to show; choose --engine dbt"
+							      : "the %s engine has no %s for AArch64 guests; leave it out",
 			 launch->engine->name, config->dump_tb ? "--dump tb" : config->perf_map ? "--perf-map" : config->check ? "--check" : config->profile ? "--profile" : "--count-blocks");
 		return -EINVAL;
 	}

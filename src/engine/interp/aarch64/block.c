@@ -23,7 +23,7 @@ static a64_sem *const functions[A64_OP_COUNT] = {
 };
 
 /* Control flow, and what changes the state that blocks depend on or that the loop looks at. */
-static bool ends_block(enum a64_op op)
+bool a64_ends_block(enum a64_op op)
 {
 	switch (op) {
 	case A64_UNALLOCATED:
@@ -73,14 +73,19 @@ static unsigned hash_of(uint64_t gpa, uint32_t key)
 	return (unsigned)(((gpa ^ (uint64_t)key << 48) * 0x9e3779b97f4a7c15ull) >> 50);
 }
 
-/* True if the block ends with it. */
-static bool make_uop(const struct a64_cpu *cpu, struct a64_uop *uop, uint32_t insn)
+a64_sem *a64_sem_of(const struct a64_cpu *cpu, uint32_t insn)
 {
 	const enum a64_op op = a64_decode(insn);
 
+	return op != A64_UNALLOCATED && a64_class_of(op) != A64_CLASS_BASE && !cpu->fp_enabled ? sem_fp_trap : functions[op];
+}
+
+/* True if the block ends with it. */
+static bool make_uop(const struct a64_cpu *cpu, struct a64_uop *uop, uint32_t insn)
+{
 	uop->insn = insn;
-	uop->fn = op != A64_UNALLOCATED && a64_class_of(op) != A64_CLASS_BASE && !cpu->fp_enabled ? sem_fp_trap : functions[op];
-	return ends_block(op);
+	uop->fn = a64_sem_of(cpu, insn);
+	return a64_ends_block(a64_decode(insn));
 }
 
 static void decode(const struct a64_cpu *cpu, struct a64_block *block, const uint8_t *code, unsigned max)

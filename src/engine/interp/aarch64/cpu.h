@@ -102,7 +102,7 @@ struct a64_cpu {
 	uint8_t data;        /* enum a64_tlb_index of accesses, or A64_TLB_CHECKED */
 	uint8_t rights;      /* the enum a64_tlb_index that data stands for */
 	bool fp_enabled;
-	uint32_t key;        /* of blocks: EL and fp_enabled */
+	uint32_t key;        /* of blocks: EL, fp_enabled, data, which stack pointer, and whether its alignment is checked */
 	bool step;           /* one instruction at a time: software step */
 	bool attention;      /* the loop has something to look at */
 	bool irq_pending;    /* the controller has one: taken when it is not masked */
@@ -125,6 +125,8 @@ struct a64_cpu {
 	uint32_t ic_seen;
 	uint32_t epoch;              /* bumped whenever a code mapping may have changed */
 
+	/* Executes guest code by other means until requests are to be looked at. NULL: the interpreter alone. */
+	void (*run_translated)(struct a64_cpu *cpu);
 	struct a64_jump_entry *jump_cache;
 	struct a64_block **hash;
 	uint8_t *arena;
@@ -200,6 +202,10 @@ void a64_complete(struct a64_cpu *cpu, const struct vm_exit *exit);
 /* ---- block.c ---- */
 /* The decoded block at pc; alone: one instruction. */
 const struct a64_block *a64_block_find(struct a64_cpu *cpu, uint64_t pc, bool alone);
+/* The function for an instruction in the current mode: its own, or one that raises the exception. */
+a64_sem *a64_sem_of(const struct a64_cpu *cpu, uint32_t insn);
+/* Control flow, and what changes the state that blocks depend on or that the loop looks at. */
+bool a64_ends_block(enum a64_op op);
 void a64_blocks_flush(struct a64_cpu *cpu);
 /* -1: no memory; a64_blocks_destroy() frees what is there. */
 int a64_blocks_create(struct a64_cpu *cpu) must_check;

@@ -7,6 +7,7 @@
 #include "core/engine.h"
 #include "core/stats.h"
 #include "engine/interp/aarch64/cpu.h"
+#include "engine/interp/aarch64/engine.h"
 #include "engine/interp/interp.h"
 
 static int interp_probe(char *why, size_t why_size)
@@ -14,7 +15,7 @@ static int interp_probe(char *why, size_t why_size)
 	return 0;
 }
 
-static int interp_vm_init(struct vm *vm, char *why, size_t why_size)
+int a64_vm_init(struct vm *vm, char *why, size_t why_size)
 {
 	vm->engine_vm = platform_alloc(sizeof(struct a64_interp_vm));
 	if (vm->engine_vm)
@@ -23,7 +24,7 @@ static int interp_vm_init(struct vm *vm, char *why, size_t why_size)
 	return -ENOMEM;
 }
 
-static void interp_vm_destroy(struct vm *vm)
+void a64_vm_destroy(struct vm *vm)
 {
 	platform_free(vm->engine_vm);
 	vm->engine_vm = NULL;
@@ -35,7 +36,7 @@ static void interp_vcpu_destroy(struct vcpu *vcpu)
 
 	vcpu->engine_vcpu = NULL;
 	if (cpu)
-		a64_blocks_destroy(cpu);
+		a64_cpu_destroy(cpu);
 	platform_free(cpu);
 }
 
@@ -52,18 +53,17 @@ static void set_state(struct a64_cpu *cpu, const struct a64_state *state)
 	a64_update_mode(cpu);
 }
 
-static int interp_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
+void a64_cpu_destroy(struct a64_cpu *cpu)
 {
-	struct a64_cpu *cpu = platform_alloc(sizeof(*cpu));
+	a64_blocks_destroy(cpu);
+}
+
+int a64_cpu_init(struct a64_cpu *cpu, struct vcpu *vcpu)
+{
 	struct a64_state state;
 
-	if (!cpu || a64_blocks_create(cpu) < 0) {
-		if (cpu)
-			a64_blocks_destroy(cpu);
-		platform_free(cpu);
-		fmt_print(why, why_size, "no host memory for processor %u: free some or use fewer --cpus", vcpu->index);
+	if (a64_blocks_create(cpu) < 0)
 		return -ENOMEM;
-	}
 	cpu->vcpu = vcpu;
 	cpu->vm = vcpu->vm;
 	cpu->shared = vcpu->vm->engine_vm;
@@ -71,11 +71,25 @@ static int interp_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 		cpu->tlb[A64_TLB_CHECKED][i] = (struct a64_tlb_entry){.read_tag = A64_TLB_NONE, .write_tag = A64_TLB_NONE};
 	a64_state_reset(&state, vcpu->index);
 	set_state(cpu, &state);
-	vcpu->engine_vcpu = cpu;
 	return 0;
 }
 
-static int interp_run(struct vcpu *vcpu, struct vm_exit *exit)
+static int interp_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
+{
+	struct a64_cpu *cpu = platform_alloc(sizeof(*cpu));
+
+	if (cpu && !a64_cpu_init(cpu, vcpu)) {
+		vcpu->engine_vcpu = cpu;
+		return 0;
+	}
+	if (cpu)
+		a64_cpu_destroy(cpu);
+	platform_free(cpu);
+	fmt_print(why, why_size, "no host memory for processor %u: free some or use fewer --cpus", vcpu->index);
+	return -ENOMEM;
+}
+
+int a64_engine_run(struct vcpu *vcpu, struct vm_exit *exit)
 {
 	struct a64_cpu *cpu = vcpu->engine_vcpu;
 
@@ -85,7 +99,7 @@ static int interp_run(struct vcpu *vcpu, struct vm_exit *exit)
 	return 0;
 }
 
-static int interp_get_state(struct vcpu *vcpu, union arch_state *state)
+int a64_get_state(struct vcpu *vcpu, union arch_state *state)
 {
 	const struct a64_cpu *cpu = vcpu->engine_vcpu;
 
@@ -93,7 +107,7 @@ static int interp_get_state(struct vcpu *vcpu, union arch_state *state)
 	return 0;
 }
 
-static int interp_set_state(struct vcpu *vcpu, const union arch_state *state)
+int a64_set_state(struct vcpu *vcpu, const union arch_state *state)
 {
 	set_state(vcpu->engine_vcpu, &state->a64);
 	return 0;
@@ -104,12 +118,12 @@ static void interp_kick(struct vcpu *vcpu)
 {
 }
 
-static void interp_invalidate(struct vm *vm, gpa_t gpa, uint64_t len)
+void a64_invalidate(struct vm *vm, gpa_t gpa, uint64_t len)
 {
 	mem_mark_written(&vm->mem, gpa, len);
 }
 
-static int interp_dirty_sync(struct vm *vm)
+int a64_dirty_sync(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vcpu_request(vm->vcpus[i], VCPU_REQ_FLUSH);
@@ -128,15 +142,15 @@ const struct engine_ops interp_a64_engine = {
 	.about = "interprets every instruction: runs everywhere, slowest",
 	.arch = GUEST_AARCH64,
 	.probe = interp_probe,
-	.vm_init = interp_vm_init,
-	.vm_destroy = interp_vm_destroy,
+	.vm_init = a64_vm_init,
+	.vm_destroy = a64_vm_destroy,
 	.vcpu_init = interp_vcpu_init,
 	.vcpu_destroy = interp_vcpu_destroy,
-	.run = interp_run,
-	.get_state = interp_get_state,
-	.set_state = interp_set_state,
+	.run = a64_engine_run,
+	.get_state = a64_get_state,
+	.set_state = a64_set_state,
 	.kick = interp_kick,
-	.invalidate = interp_invalidate,
-	.dirty_sync = interp_dirty_sync,
+	.invalidate = a64_invalidate,
+	.dirty_sync = a64_dirty_sync,
 	.instructions = interp_instructions,
 };

@@ -42,7 +42,8 @@ void a64_update_mode(struct a64_cpu *cpu)
 	cpu->rights = !cpu->el ? A64_TLB_USER : s->pstate & A64_PSTATE_PAN ? A64_TLB_EL1_PAN : A64_TLB_EL1;
 	cpu->data = s->sys[A64_SYS_SCTLR_EL1] & A64_SCTLR_A ? A64_TLB_CHECKED : cpu->rights;
 	cpu->fp_enabled = fp_enabled(s);
-	cpu->key = cpu->el | (uint32_t)cpu->fp_enabled << 2;
+	cpu->key = cpu->el | (uint32_t)cpu->fp_enabled << 2 | (uint32_t)cpu->data << 3 | (s->pstate & A64_PSTATE_SP) << 5 |
+		   !!(s->sys[A64_SYS_SCTLR_EL1] & (cpu->el ? A64_SCTLR_SA : A64_SCTLR_SA0)) << 6;
 	cpu->step = steps(s);
 	cpu->attention = true;
 }
@@ -196,6 +197,8 @@ static void loop(struct a64_cpu *cpu)
 			software_step(cpu);
 		else if (unlikely(trace_on(cpu->vm, TRACE_INSN)))
 			step(cpu);
+		else if (cpu->run_translated)
+			cpu->run_translated(cpu);
 		else
 			run_blocks(cpu);
 	}

@@ -1,0 +1,96 @@
+/* Binary translation of AArch64 guests on x86-64 hosts.
+ *
+ * The vcpu begins with the interpreter's, whose run loop, MMU and semantics it uses: what is not translated in line calls the
+ * interpreter's function for that instruction, and what changes the processor's mode ends a block and goes back to its loop.
+ *
+ *     host register   holds, while translated code runs
+ *     rbp             the vcpu, plus STATE_BIAS
+ *     r8 r9 r10 r11   x0 x1 x2 x3
+ *     rsi rdi r14     x4 x5 x6
+ *     rbx r12 r13     x8 x19 x20
+ *     r15             the current stack pointer
+ *     rax rcx rdx     nothing from one instruction to the next
+ *
+ * The other registers are in the vcpu. NZCV is in `flags`, in the form of the host's flags, and sometimes in those themselves: translate.h.
+ *
+ * Code is valid for one guest-virtual address of one guest-physical page in one mode (cpu->key), as long as the page's generation
+ * (mem_page_word) stays; each block looks at that. Jumps within a page are linked; all others go by a table that a flush of the TLB makes
+ * worthless (cpu->epoch).
+ */
+#ifndef ENGINE_DBT_AARCH64_DBT64_H
+#define ENGINE_DBT_AARCH64_DBT64_H
+
+#include "engine/dbt/emit.h"
+#include "engine/interp/aarch64/cpu.h"
+
+/* So that x0 to x30 are within a byte's displacement. */
+#define STATE_BIAS 128
+
+#define DBT64_CODE_SIZE   MIB(128)
+#define DBT64_BLOCKS_MAX  262144u
+#define DBT64_HASH        65536u
+#define DBT64_JUMPS       8192u
+#define DBT64_BLOCK_MAX   48u /* instructions */
+
+struct dbt64_block {
+	uint64_t pc, gpa;
+	uint32_t key;
+	uint32_t generation;
+	_Atomic uint32_t *page_word;
+	struct dbt64_block *next; /* of the same hash */
+	const uint8_t *code;
+};
+
+/* Where indirect branches look: an entry is right if pc and tag are. 32 bytes. */
+struct dbt64_jump {
+	uint64_t pc;
+	uint64_t tag; /* dbt64.jump_tag */
+	const uint8_t *code;
+	uint64_t unused;
+};
+
+struct dbt64 {
+	struct a64_cpu cpu; /* first: the interpreter's functions take it */
+	uint64_t sp;        /* the current stack pointer, when it is not in its register */
+	uint16_t flags;     /* translate.h */
+	_Atomic uint32_t stop; /* blocks are to end: somebody wants something of this vcpu */
+	uint64_t jump_tag;  /* of entries that are right now: cpu.epoch and cpu.key */
+	uint8_t *link;      /* the displacement of the jump by which the code was left, to be linked; or NULL */
+	const struct dbt64_block *link_from;
+	struct dbt64_jump jumps[DBT64_JUMPS];
+
+	uint8_t *code_write, *code_run; /* the same memory: writable, executable */
+	size_t code_used, code_start;
+	uint8_t *enter, *leave, *leave_to, *link_to, *look_up, *help; /* stubs, where they run */
+	struct dbt64_block **hash;
+	struct dbt64_block *blocks;
+	uint32_t block_count;
+	uint64_t translations, flushes; /* for statistics */
+};
+
+/* ---- code.c ---- */
+/* Executable memory for one vcpu. -ENOMEM or what mmap says. */
+int dbt64_code_create(struct dbt64 *d) must_check;
+void dbt64_code_destroy(struct dbt64 *d);
+/* Can this process have such? One sentence in why if not. */
+int dbt64_code_probe(char *why, size_t why_size) must_check;
+/* The block at cpu.s.pc in the current mode; translated if need be. Faults as a fetch does. */
+const struct dbt64_block *dbt64_block_find(struct dbt64 *d, uint64_t pc);
+void dbt64_flush(struct dbt64 *d);
+/* Makes the jump at `at` (where it is written) go to a block. */
+void dbt64_link(struct dbt64 *d, uint8_t *at, const struct dbt64_block *block);
+
+/* ---- run.c ---- */
+/* The a64_cpu's run_translated. */
+void dbt64_run(struct a64_cpu *cpu);
+/* What the stub `help` calls: the interpreter's function for an instruction, with the state where that looks for it. */
+void dbt64_help(struct dbt64 *d, uint32_t insn, a64_sem *fn);
+
+/* ---- stubs.c ---- */
+void dbt64_stubs_emit(struct dbt64 *d, struct emitter *e);
+
+/* ---- translate.c ---- */
+/* Writes code for the block at pc, whose bytes begin at `guest` with room for max instructions on its page. False: no space. */
+bool dbt64_translate(struct dbt64 *d, struct emitter *e, const struct dbt64_block *block, const uint8_t *guest, unsigned max);
+
+#endif

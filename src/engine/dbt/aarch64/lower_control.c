@@ -1,0 +1,173 @@
+/* Branches, barriers, hints, and the system registers that are read and written all the time.
+ */
+#include "arch/aarch64/sysregs.h"
+#include "engine/dbt/aarch64/translate.h"
+
+static uint64_t target(const struct translation *t, unsigned at, unsigned count)
+{
+	return t->pc + (uint64_t)a64_sbits(t->insn, at, count) * 4;
+}
+
+static void goes_on_at(struct translation *t, uint64_t pc)
+{
+	t_branch(t, HOST_NONE, pc);
+	t->done = true;
+}
+
+/* Taken to `to` if cc, else to what follows. */
+static void two_ways(struct translation *t, unsigned cc, uint64_t to)
+{
+	t_branch(t, cc, to);
+	goes_on_at(t, t->pc + 4);
+}
+
+static void compare_and_branch(struct translation *t, bool nonzero)
+{
+	const unsigned size = t->insn >> 31 ? 8 : 4, n = t_source(t, a64_rd(t->insn), HOST_RCX, size);
+
+	emit_op_reg(t->e, X86_TEST, n, n, size);
+	two_ways(t, nonzero ? 5 : 4, target(t, 5, 19));
+}
+
+static void test_and_branch(struct translation *t, bool nonzero)
+{
+	const unsigned bit = a64_bits(t->insn, 19, 5) | t->insn >> 31 << 5, n = t_source(t, a64_rd(t->insn), HOST_RCX, 8);
+
+	emit_op_reg(t->e, 0x0fba, 4, n, 8); /* bt */
+	emit_u8(t->e, bit);
+	two_ways(t, nonzero ? 2 : 3, target(t, 5, 14));
+}
+
+static void store_return_address(struct translation *t)
+{
+	emit_mov_imm(t->e, HOST_RCX, t->pc + 4);
+	t_finish(t, 30, HOST_RCX);
+}
+
+/* The table of jumps has whole addresses: one with a tag is never found there, and the loop gets to see it. */
+static bool branch_to_register(struct translation *t, bool links)
+{
+	const unsigned n = t_source(t, a64_rn(t->insn), HOST_RAX, 8);
+
+	/* TCR_EL1.TBI may change without a flush of code: what becomes of tags is the interpreter's to say. */
+	emit_lea(t->e, HOST_RDX, mem_base((uint8_t)n, 0), 8);
+	if (n != HOST_RAX)
+		emit_mov_reg(t->e, HOST_RAX, n, 8);
+	t_shift_imm(t, X86_SAR, HOST_RDX, 55, 8);
+	t_op_imm(t, X86_ADD, HOST_RDX, 1, 4);
+	t_op_imm(t, X86_CMP, HOST_RDX, 1, 4);
+	t_slow(t, t_jcc(t, 7)); /* neither all zeros nor all ones */
+	if (links)
+		store_return_address(t);
+	emit_jmp(t->e, t->d->look_up);
+	t->done = true;
+	return true;
+}
+
+static bool conditional(struct translation *t)
+{
+	const unsigned cond = t->insn & 15;
+
+	if (cond >= 14) {
+		goes_on_at(t, target(t, 5, 19));
+		return true;
+	}
+	t_flags_load(t);
+	two_ways(t, t_condition(cond), target(t, 5, 19));
+	return true;
+}
+
+/* Only the order of a load behind a store is not the host's anyway. */
+static void barrier(struct translation *t)
+{
+	const unsigned types = a64_bits(t->insn, 8, 2); /* 1 loads, 2 stores, 3 all */
+
+	if (types == 1 || types == 2)
+		return;
+	emit_u16(t->e, 0xae0f); /* mfence */
+	emit_u8(t->e, 0xf0);
+}
+
+/* ---- registers ---- */
+
+#define KEY A64_SYSREG_KEY
+
+/* Where a register that may be read at this level without a question is kept; 0: no such. */
+static size_t plain_register(const struct translation *t, bool write)
+{
+	const unsigned el = t->d->cpu.el;
+
+	switch (a64_bits(t->insn, 5, 16)) {
+	case KEY(3, 3, 13, 0, 2):
+		return offsetof(struct dbt64, cpu.s.sys[A64_SYS_TPIDR_EL0]);
+	case KEY(3, 3, 13, 0, 3):
+		return el || !write ? offsetof(struct dbt64, cpu.s.sys[A64_SYS_TPIDRRO_EL0]) : 0;
+	case KEY(3, 0, 13, 0, 4):
+		return el ? offsetof(struct dbt64, cpu.s.sys[A64_SYS_TPIDR_EL1]) : 0;
+	case KEY(3, 0, 4, 1, 0): /* SP_EL0, when it isn't the current one */
+		return el && (t->d->cpu.s.pstate & A64_PSTATE_SP) ? offsetof(struct dbt64, cpu.s.sp[0]) : 0;
+	case KEY(3, 0, 4, 0, 0):
+		return el && !write ? offsetof(struct dbt64, cpu.s.sys[A64_SYS_SPSR_EL1]) : 0;
+	case KEY(3, 0, 4, 0, 1):
+		return el ? offsetof(struct dbt64, cpu.s.sys[A64_SYS_ELR_EL1]) : 0;
+	case KEY(3, 0, 5, 2, 0):
+		return el && !write ? offsetof(struct dbt64, cpu.s.sys[A64_SYS_ESR_EL1]) : 0;
+	case KEY(3, 0, 6, 0, 0):
+		return el ? offsetof(struct dbt64, cpu.s.sys[A64_SYS_FAR_EL1]) : 0;
+	default:
+		return 0;
+	}
+}
+
+static bool read_register(struct translation *t)
+{
+	const size_t at = plain_register(t, false);
+	const unsigned n = a64_rd(t->insn), reg = t_target(n, HOST_RCX);
+
+	if (!at)
+		return false;
+	emit_load(t->e, reg, t_state(at), 8);
+	t_finish(t, n, reg);
+	return true;
+}
+
+static bool write_register(struct translation *t)
+{
+	const size_t at = plain_register(t, true);
+
+	if (!at)
+		return false;
+	emit_store(t->e, t_state(at), t_source(t, a64_rd(t->insn), HOST_RCX, 8), 8);
+	return true;
+}
+
+bool t_control(struct translation *t, enum a64_op op)
+{
+	switch (op) {
+	case A64_b:
+		goes_on_at(t, target(t, 0, 26));
+		return true;
+	case A64_bl:
+		store_return_address(t);
+		goes_on_at(t, target(t, 0, 26));
+		return true;
+	case A64_b_cond: return conditional(t);
+	case A64_cbz: compare_and_branch(t, false); return true;
+	case A64_cbnz: compare_and_branch(t, true); return true;
+	case A64_tbz: test_and_branch(t, false); return true;
+	case A64_tbnz: test_and_branch(t, true); return true;
+	case A64_br:
+	case A64_ret: return branch_to_register(t, false);
+	case A64_blr: return branch_to_register(t, true);
+	case A64_hint:
+	case A64_yield: return true;
+	case A64_isb:
+		goes_on_at(t, t->pc + 4);
+		return true;
+	case A64_dmb:
+	case A64_dsb: barrier(t); return true;
+	case A64_mrs: return read_register(t);
+	case A64_msr_reg: return write_register(t);
+	default: return false;
+	}
+}

@@ -1,0 +1,77 @@
+/* From the interpreter's loop into translated code and back.
+ */
+#include "engine/dbt/aarch64/dbt64.h"
+
+/* The host's flags as LAHF and SETO give them, with Arm's carry inverted. */
+static uint16_t flags_of(uint64_t pstate)
+{
+	return (uint16_t)((pstate >> 31 & 1) << 15 | (pstate >> 30 & 1) << 14 | (~pstate >> 29 & 1) << 8 | 2 << 8 | (pstate >> 28 & 1));
+}
+
+static uint64_t pstate_of(uint64_t pstate, uint16_t flags)
+{
+	return (pstate & ~A64_PSTATE_NZCV) | (uint64_t)(flags >> 15 & 1) << 31 | (uint64_t)(flags >> 14 & 1) << 30 |
+	       (uint64_t)(~flags >> 8 & 1) << 29 | (uint64_t)(flags & 1) << 28;
+}
+
+static void to_translated(struct dbt64 *d)
+{
+	d->flags = flags_of(d->cpu.s.pstate);
+	d->sp = *a64_sp(&d->cpu.s);
+}
+
+static void from_translated(struct dbt64 *d)
+{
+	d->cpu.s.pstate = pstate_of(d->cpu.s.pstate, d->flags);
+	*a64_sp(&d->cpu.s) = d->sp;
+}
+
+void dbt64_help(struct dbt64 *d, uint32_t insn, a64_sem *fn)
+{
+	struct a64_cpu *cpu = &d->cpu;
+
+	from_translated(d);
+	cpu->next_pc = cpu->s.pc + 4;
+	fn(cpu, insn);
+	cpu->s.pc = cpu->next_pc;
+	to_translated(d);
+}
+
+static void remember(struct dbt64 *d, const struct dbt64_block *block)
+{
+	d->jumps[block->pc >> 2 & (DBT64_JUMPS - 1)] = (struct dbt64_jump){.pc = block->pc, .tag = d->jump_tag, .code = block->code};
+}
+
+/* Links lead to blocks of the same page and mode only: where one may run so may the other. */
+static void follow_link(struct dbt64 *d, uint64_t flushes, const struct dbt64_block *block)
+{
+	const struct dbt64_block *from = d->link_from;
+	uint8_t *at = d->link;
+
+	d->link = NULL;
+	if (at && flushes == d->flushes && (from->gpa & PAGE_MASK) == (block->gpa & PAGE_MASK) && from->key == block->key)
+		dbt64_link(d, at, block);
+}
+
+void dbt64_run(struct a64_cpu *cpu)
+{
+	struct dbt64 *d = (struct dbt64 *)cpu;
+
+	cpu->attention = false;
+	d->link = NULL;
+	for (;;) {
+		/* Whoever sets a request sets this afterwards, perhaps after the request has been served. */
+		atomic_store(&d->stop, 0);
+		if (cpu->attention || atomic_load(&cpu->vcpu->request))
+			return;
+		const uint64_t flushes = d->flushes;
+		const struct dbt64_block *block = dbt64_block_find(d, cpu->s.pc);
+
+		d->jump_tag = (uint64_t)cpu->epoch << 32 | cpu->key;
+		remember(d, block);
+		follow_link(d, flushes, block);
+		to_translated(d);
+		((void (*)(struct dbt64 *, const uint8_t *))d->enter)(d, block->code);
+		from_translated(d);
+	}
+}
