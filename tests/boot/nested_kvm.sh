@@ -146,6 +146,7 @@ grub() {
 	$b cat /tmp/out
 	echo
 }
+while echo alive >/dev/ttyS1; do $b sleep 2; done &
 $($b cat /part)
 $b dmesg | $b grep kvm
 $b poweroff -f
@@ -155,8 +156,27 @@ echo "$part" >"$stage/part"
 (cd "$stage" && find . -mindepth 1 -print0 | cpio --null --create --format=newc --owner=0:0 --quiet) >"$work/outer"
 
 # Without XSAVE: there XSETBV does not leave the nested guest, so KVM's CPUID leaf 0xd does not follow XCR0.
-timeout 1100 "$qemu" -accel tcg -cpu max,+svm,+npt,-xsave -M q35 -m 2G -display none -serial stdio -monitor none -no-reboot \
-	-kernel "$kernel" -initrd "$work/outer" -append 'console=ttyS0 panic=-1 quiet' </dev/null >"$work/out" 2>&1
+# The outer guest says by its second serial port that it is alive. Now and then all of it stops, its processor idle for good: that is
+# QEMU's affair, and tried again. If it is alive and ruse does not come to its end, that is a failure.
+start_qemu() {
+	: >"$work/beat"
+	timeout 1000 "$qemu" -accel tcg -cpu max,+svm,+npt,-xsave -M q35 -m 2G -display none -serial stdio -serial "file:$work/beat" -monitor none \
+		-no-reboot -kernel "$kernel" -initrd "$work/outer" -append 'console=ttyS0 panic=-1 quiet' </dev/null >"$work/out" 2>&1 &
+	running=$!
+}
+for try in 1 2 3; do
+	start_qemu
+	silent=0 heard=0
+	while kill -0 $running 2>/dev/null && [ $silent -lt 180 ]; do
+		sleep 1
+		size=$(stat -c %s "$work/beat")
+		silent=$((size == heard ? silent + 1 : 0)) heard=$size
+	done
+	[ $silent -lt 180 ] && break
+	kill $running
+	echo "QEMU's guest has been silent for three minutes (try $try)"
+done
+wait $running
 tr -d '\r' <"$work/out" >"$work/text"
 cat "$work/text"
 grep -q 'no-module' "$work/text" && skip "this QEMU's virtual AMD-V is not enough for kvm-amd"
