@@ -113,6 +113,7 @@ struct vm_config {
 	const char *tb_cache;   /* directory for translations that outlive the VM, "none", NULL: the default one */
 	const char *name;       /* for `ruse ps` and those that follow; or NULL */
 	const char *gdb;        /* "unix=P", "tcp=[HOST:]PORT", or NULL */
+	const char *display;    /* "vnc=unix:P", "none", or NULL: the same */
 	bool paused;            /* the guest does not start by itself */
 	bool perf_map;          /* /tmp/perf-PID.map */
 	uint32_t trace;         /* enum trace_topic bits */

@@ -427,6 +427,16 @@ static int read_gdb(struct reader *reader, const char *key, json_t *value)
 	return r;
 }
 
+static int read_display(struct reader *reader, const char *key, json_t *value)
+{
+	const char **where = &reader->options->config.display;
+	int r = read_text(reader, key, value, where);
+
+	if (!r && !display_valid(*where))
+		return refuse(reader, "\"display\" must be \"vnc=unix:PATH\" or \"none\"");
+	return r;
+}
+
 static int read_key(struct reader *reader, const char *key, json_t *value)
 {
 	struct vm_config *config = &reader->options->config;
@@ -488,6 +498,8 @@ static int read_key(struct reader *reader, const char *key, json_t *value)
 		return read_balloon(reader, key, value);
 	if (!strcmp(key, "name"))
 		return read_name(reader, key, value);
+	if (!strcmp(key, "display"))
+		return read_display(reader, key, value);
 	if (!strcmp(key, "gdb"))
 		return read_gdb(reader, key, value);
 	if (!strcmp(key, "serial"))
@@ -717,6 +729,7 @@ void config_json_print(const struct run_options *options, FILE *out)
 	json_object_set_new(root, "serial", text_or_null(config->serial));
 	json_object_set_new(root, "console", text_or_null(config->console));
 	json_object_set_new(root, "firmware_log", text_or_null(config->firmware_log));
+	json_object_set_new(root, "display", text_or_null(config->display));
 	json_object_set_new(root, "no_reboot", json_boolean(config->no_reboot));
 	json_object_set_new(root, "test_devices", json_boolean(config->test_devices));
 	json_object_set_new(root, "stats", json_boolean(config->stats));

@@ -345,6 +345,18 @@ static int apply_gdb(struct run_options *options, const char *text, char *why, s
 	return copy_text(options, &options->config.gdb, text);
 }
 
+bool display_valid(const char *text)
+{
+	return !strcmp(text, "none") || (!strncmp(text, "vnc=unix:", 9) && text[9]);
+}
+
+static int apply_display(struct run_options *options, const char *text, char *why, size_t why_size)
+{
+	if (!display_valid(text))
+		return refuse(why, why_size, "--display %s is not understood; write vnc=unix:PATH or none", text);
+	return copy_text(options, &options->config.display, text);
+}
+
 APPLY_FLAG(paused, config.paused)
 APPLY_FLAG(no_reboot, config.no_reboot)
 APPLY_FLAG(test_devices, config.test_devices)
@@ -381,6 +393,7 @@ static const struct option option_table[] = {
 	{"balloon", "on|off|SIZE", "memory balloon, and what is in it from the start (default off)", parse_balloon},
 	{"serial", "stdio|none|file=P|unix=P|pty|detached", "serial port ttyS0 (default stdio)", apply_serial},
 	{"console", "stdio|none|file=P|unix=P|pty|detached", "virtio console hvc0 (default none)", apply_console},
+	{"display", "vnc=unix:PATH|none", "where viewers of VNC find the screen of the board pc (default none)", apply_display},
 	{"no-reboot", NULL, "end instead of resetting the machine", apply_no_reboot},
 	{"test-devices", NULL, "isa-debug-exit, pc-testdev and fw_cfg", apply_test_devices},
 	{"stats", NULL, "report instructions, exits, memory and times at the end", apply_stats},

@@ -86,6 +86,8 @@ int check_disk(const struct disk_config *disk, char *why, size_t why_size);
 int parse_queue_option(unsigned *queues, unsigned max_queues, struct rate_limit *limit, const char *text, size_t len, char *why,
 		       size_t why_size);
 int check_char_config(const char *option, const char *text, char *why, size_t why_size);
+/* Is it what --display takes? */
+bool display_valid(const char *text);
 /* Is it a name for a VM? 0 or -EINVAL with one sentence in why. */
 int check_name(const char *text, char *why, size_t why_size);
 int parse_trace(struct run_options *options, const char *text, char *why, size_t why_size);

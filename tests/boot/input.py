@@ -54,7 +54,12 @@ def on_board(guest, *options):
     client.close()
 
 
-guest = Guest(sys.argv)
-on_board(guest, "--board", "microvm")
-on_board(guest, "--board", "pc")
-sys.exit(guest.failed)
+def main():
+    guest = Guest(sys.argv)
+    on_board(guest, "--board", "microvm")
+    on_board(guest, "--board", "pc")
+    return guest.failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -126,6 +126,8 @@ refused 2 '--gdb tcp=:1 is not' run --gdb tcp=:1
 refused 2 '--gdb tcp=65536 is not' run --gdb tcp=65536
 refused 2 '--gdb tcp=0 is not' run --gdb tcp=0
 refused 2 '--gdb unix= is not' run --gdb unix=
+refused 2 '--display vnc=unix: is not understood' run --display vnc=unix:
+refused 2 '--display sdl is not understood' run --display sdl
 refused 2 '--serial tape is unknown' run --serial tape
 refused 2 '--serial file= is unknown' run --serial file=
 refused 2 '--console tape is unknown' run --console tape
@@ -178,6 +180,9 @@ refused 1 "disk $work/nowhere can't be opened" run --kernel "$kernel" --disk "$w
 refused 1 'change --memory' run --kernel "$kernel" --memory 1M --dry-run
 refused 1 'does not fit' run --kernel "$kernel" --memory 2M --initrd "$ruse" --dry-run
 accepted 0 run --kernel "$kernel" --dry-run
+refused 1 "cannot listen at '$work/nowhere/vnc'" run --kernel "$kernel" --display "vnc=unix:$work/nowhere/vnc"
+refused 1 "this board has no screen for --display" run --kernel "$kernel" --display "vnc=unix:$work/vnc"
+[ ! -e "$work/vnc" ] || complain 'a refused --display leaves its socket'
 refused 1 "cannot listen at '$work/nowhere/gdb'" run --kernel "$kernel" --gdb "unix=$work/nowhere/gdb"
 
 # ---- disk images ----
@@ -209,13 +214,13 @@ refused 2 "disk does not know 'burn'" disk burn
 
 accepted 0 run --print-config --kernel k --initrd i --append 'a "b" c' --cpus 3 --memory 1G,max=3G --disk 'd,ro,serial=s,if=scsi,format=qcow2,cache=none,backing=/b' \
 	--disk e,queues=3,rate=bytes:10M/1M,ops:500 --net user,hostfwd=tcp:1:2,hostfwd=tcp:3:4,queues=2,rate=ops:7/9 \
-	--net passt,mac=52:54:00:ab:cd:ef,hostfwd=tcp:5:6 --net passt=p --net stream=unix:/s --net vhost-user=/vh --net tap=tap7 --fs socket=/fs,tag=home --vsock cid=3,uds=/v --share /d,ro --share /e --rng off --input on --balloon 64M --pmem p,ro --pmem q,shared --serial none --console pty --no-reboot \
+	--net passt,mac=52:54:00:ab:cd:ef,hostfwd=tcp:5:6 --net passt=p --net stream=unix:/s --net vhost-user=/vh --net tap=tap7 --fs socket=/fs,tag=home --vsock cid=3,uds=/v --share /d,ro --share /e --rng off --input on --display vnc=unix:/v.vnc --balloon 64M --pmem p,ro --pmem q,shared --serial none --console pty --no-reboot \
 	--name my-vm_1.0 --gdb tcp=[::1]:1234 --paused --cpu v2,+aes,-pcid --test-devices --stats --no-sandbox --trace io,exits --dump tb=t --perf-map --profile p --count-blocks c --check interp --engine interp -- sh -c "echo 'x'"
 cp "$work/out" "$work/config.json"
 accepted 0 run --config "$work/config.json" --print-config
 cmp "$work/config.json" "$work/out" || complain 'the JSON changes when it is read and printed'
 for text in '"kernel": "k"' '"queues": 3' '"queues": 2' '"bytes": 10485760' '"bytes_burst": 1048576' '"ops": 500' '"ops_burst": 9' '"append": "a \"b\" c"' '"cpu": "v2,+aes,-pcid"' '"cpus": 3' '"memory": "1024M"' '"memory_max": "3072M"' '"shared": true' '"serial": "s"' '"host": 3' \
-	'"rng": false' '"input": true' '"interface": "scsi"' '"interface": "virtio"' '"balloon": "65536K"' '"directory": "/d"' '"tag": "share2"' '"cid": 3' '"path": "/v"' '"backend": "vhost-user"' '"tag": "home"' '"socket": "/fs"' '"interface": "tap7"' '"console": "pty"' '"no_sandbox": true' '"dump_tb": "t"' '"perf_map": true' '"profile": "p"' '"count_blocks": "c"' '"check": true' '"gdb": "tcp=[::1]:1234"' '"paused": true' '"name": "my-vm_1.0"' '"exits"' "\"echo 'x'\""; do
+	'"rng": false' '"input": true' '"display": "vnc=unix:/v.vnc"' '"interface": "scsi"' '"interface": "virtio"' '"balloon": "65536K"' '"directory": "/d"' '"tag": "share2"' '"cid": 3' '"path": "/v"' '"backend": "vhost-user"' '"tag": "home"' '"socket": "/fs"' '"interface": "tap7"' '"console": "pty"' '"no_sandbox": true' '"dump_tb": "t"' '"perf_map": true' '"profile": "p"' '"count_blocks": "c"' '"check": true' '"gdb": "tcp=[::1]:1234"' '"paused": true' '"name": "my-vm_1.0"' '"exits"' "\"echo 'x'\""; do
 	grep -qF -- "$text" "$work/config.json" || complain "$text is not in the JSON"
 done
 bad_json() {
@@ -264,6 +269,7 @@ bad_json '{"nets": [{"backend": "tap"}]}' "needs an interface's name"
 bad_json '{"fs": [{"tag": "t"}]}' 'each of "fs" must be'
 bad_json '{"fs": [{"socket": "s", "tag": ""}]}' 'needs a tag'
 bad_json '{"fs": {}}' '"fs" must be a list'
+bad_json '{"display": "vnc=tcp:1"}' '"display" must be'
 bad_json '{"gdb": "serial"}' '"gdb" must be'
 bad_json '{"name": "a b"}' 'is no name'
 bad_json '{"paused": 1}' '"paused" must be true or false'

@@ -63,7 +63,7 @@ static struct result in_sandbox(enum sandbox_role role, bool network, void (*bod
 		dup2(messages[1], STDERR_FILENO);
 		close(messages[0]);
 		close(messages[1]);
-		sandbox = sandbox_prepare(&(struct sandbox_options){.network = network, .vsock = network}, why, sizeof(why));
+		sandbox = sandbox_prepare(&(struct sandbox_options){.network = network, .vsock = network, .vnc = true}, why, sizeof(why));
 		if (!sandbox || sandbox_enter(sandbox, role, why, sizeof(why)) < 0) {
 			fprintf(stderr, "%s\n", why);
 			_exit(99);
@@ -235,15 +235,15 @@ static void test_what_some_may(void **state)
 	static const struct {
 		void (*body)(int arg);
 		const char *name;
-		bool io, vcpu, block;
+		bool io, vcpu, block, vnc;
 	} table[] = {
-		{do_read, "read", true, false, true},       {do_pwrite, "pwrite64", true, false, true},
+		{do_read, "read", true, false, true, true}, {do_pwrite, "pwrite64", true, false, true},
 		{do_discard, "ioctl", true, false, true},   {do_kvm_run, "ioctl", false, true, false},
 		{do_kvm_msi, "ioctl", true, true, false},   {do_internet_socket, "socket", true, false, false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-		bool may[SANDBOX_ROLE_COUNT] = {table[i].io, table[i].vcpu, table[i].block};
+		bool may[SANDBOX_ROLE_COUNT] = {table[i].io, table[i].vcpu, table[i].block, [SANDBOX_VNC] = table[i].vnc};
 
 		for (enum sandbox_role role = 0; role < SANDBOX_ROLE_COUNT; role++) {
 			if (may[role])

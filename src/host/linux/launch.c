@@ -39,6 +39,7 @@
 #include "host/linux/threads.h"
 #include "host/linux/translations.h"
 #include "host/linux/vhosts.h"
+#include "host/linux/vnc.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -76,6 +77,7 @@ struct launch {
 	struct control *control;
 	char console_path[REGISTRY_PATH_MAX];
 	struct gdb_server *gdb;
+	struct vnc *vnc;     /* NULL: nobody looks at the screen */
 	struct plugs *plugs; /* NULL: nothing can be plugged in while it runs */
 	struct translations *translations; /* --dump tb, --perf-map */
 	struct keeper *keeper;        /* of translations; NULL: none are kept */
@@ -282,6 +284,11 @@ static int enter_sandbox(struct launch *launch, enum sandbox_role role)
 	return r;
 }
 
+static int enter_vnc(void *ctx)
+{
+	return enter_sandbox(ctx, SANDBOX_VNC);
+}
+
 static int enter_vcpu(void *ctx)
 {
 	return enter_sandbox(ctx, SANDBOX_VCPU);
@@ -303,6 +310,7 @@ static int prepare_sandbox(struct launch *launch)
 	const struct sandbox_options options = {.network = nets_need_sockets(launch->config),
 						.vsock = launch->inputs.vsock != NULL,
 						.plug = launch->plugs != NULL,
+						.vnc = launch->vnc != NULL,
 						.tap = nets_need_tap(launch->config),
 						.vhost = vhosts_wanted(launch->config),
 						.nbd = disks_need_nbd(launch->config)};
@@ -682,6 +690,8 @@ static int run_machine(struct launch *launch, uint64_t start_ns)
 		launch->vm->block_counts = &launch->block_counts.sink;
 	if (!r)
 		r = threads_create(launch->vm, enter_vcpu, launch, &launch->threads, launch->why, sizeof(launch->why));
+	if (!r && launch->vnc)
+		r = vnc_start(launch->vnc, launch->vm, launch->config->name, enter_vnc, launch, launch->why, sizeof(launch->why));
 	if (!r && launch->sandbox)
 		r = sandbox_enter(launch->sandbox, SANDBOX_IO, launch->why, sizeof(launch->why));
 	if (r)
@@ -720,6 +730,15 @@ static int open_gdb(struct launch *launch)
 	if (!config->gdb)
 		return 0;
 	return gdb_server_open(launch->loop, config->gdb, &launch->gdb, launch->why, sizeof(launch->why));
+}
+
+static int open_display(struct launch *launch)
+{
+	const char *display = launch->config->display;
+
+	if (!display || !strcmp(display, "none"))
+		return 0;
+	return vnc_open(display, &launch->vnc, launch->why, sizeof(launch->why));
 }
 
 static bool is_detached(const char *place)
@@ -775,7 +794,9 @@ static int start(struct launch *launch)
 	if (!launch->loop)
 		return -ENOMEM;
 	launch->char_host = (struct char_host){.loop = launch->loop, .quit = on_quit, .quit_ctx = launch};
-	r = open_gdb(launch);
+	r = open_display(launch);
+	if (!r)
+		r = open_gdb(launch);
 	if (!r)
 		r = open_control(launch);
 	if (r)
@@ -811,6 +832,7 @@ static void finish(struct launch *launch)
 	struct board_inputs *inputs = &launch->inputs;
 
 	threads_join(launch->threads);
+	vnc_close(launch->vnc);
 	keeper_end(launch->keeper);
 	gdb_server_close(launch->gdb);
 	if (launch->signals_open)

@@ -148,7 +148,7 @@ struct sandbox *sandbox_prepare(const struct sandbox_options *options, char *why
 {
 	static const unsigned columns[SANDBOX_ROLE_COUNT] = {
 		[SANDBOX_IO] = ROLE_IO, [SANDBOX_VCPU] = ROLE_VCPU, [SANDBOX_BLOCK] = ROLE_BLOCK,
-		[SANDBOX_SHARE] = ROLE_SHARE};
+		[SANDBOX_SHARE] = ROLE_SHARE, [SANDBOX_VNC] = ROLE_VNC};
 	struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
 	int r = sandbox ? install_reporter() : -ENOMEM;
 
@@ -157,6 +157,8 @@ struct sandbox *sandbox_prepare(const struct sandbox_options *options, char *why
 				(options->vhost ? ROLE_VHOST : 0u) | (options->tap ? ROLE_TAP : 0u) | (options->nbd ? ROLE_NBD : 0u) |
 				(options->plug ? ROLE_PLUG : 0u);
 
+		if (role == SANDBOX_VNC && !options->vnc)
+			continue;
 		r = make_program(columns[role] | (role == SANDBOX_IO ? more : 0u), &sandbox->programs[role]);
 	}
 	if (r == 0)

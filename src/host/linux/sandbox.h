@@ -26,6 +26,7 @@ enum sandbox_role {
 	SANDBOX_VCPU,
 	SANDBOX_BLOCK, /* workers of the disk backend */
 	SANDBOX_SHARE, /* the thread of a shared directory */
+	SANDBOX_VNC,   /* the thread of the viewers' clients */
 	SANDBOX_ROLE_COUNT
 };
 
@@ -35,6 +36,7 @@ struct sandbox_options {
 	bool vhost;   /* it may send messages to what is connected: backend/vhost_user.h */
 	bool plug;    /* it may take descriptors from whoever controls the VM: host/linux/plugs.h */
 	bool nbd;     /* it may talk with the servers that are connected: backend/block_nbd.h */
+	bool vnc;     /* there is SANDBOX_VNC */
 	bool tap;     /* it may change a tap's offloads: backend/net_tap.h */
 };
 

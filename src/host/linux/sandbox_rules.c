@@ -64,7 +64,7 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"ioctl", ROLE_ALL, EQUALS(1, TCGETS)}, /* tcsetattr() looks too */
 
 	/* Device I/O. */
-	{"read", ROLE_IO | ROLE_BLOCK | ROLE_KEEPER | ROLE_BROKER},
+	{"read", ROLE_IO | ROLE_BLOCK | ROLE_KEEPER | ROLE_BROKER | ROLE_VNC},
 	{"readv", ROLE_IO | ROLE_BLOCK},
 	{"pread64", ROLE_IO | ROLE_BLOCK},
 	{"preadv", ROLE_IO | ROLE_BLOCK},
@@ -87,8 +87,8 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"epoll_pwait", ROLE_IO},
 	{"epoll_pwait2", ROLE_IO},
 	{"epoll_ctl", ROLE_IO},
-	{"poll", ROLE_IO | ROLE_KEEPER},
-	{"ppoll", ROLE_IO},
+	{"poll", ROLE_IO | ROLE_KEEPER | ROLE_VNC},
+	{"ppoll", ROLE_IO | ROLE_VNC},
 	{"ioctl", ROLE_IO, EQUALS(1, TIOCGWINSZ)},
 	{"ioctl", ROLE_IO, EQUALS(1, TIOCGPGRP)},
 	{"ioctl", ROLE_IO, EQUALS(1, FIONREAD)},
@@ -101,7 +101,7 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"fcntl", ROLE_IO, EQUALS(1, F_GETFL)},
 	{"fcntl", ROLE_IO, EQUALS(1, F_SETFL)},
 	{"fcntl", ROLE_IO, EQUALS(1, F_OFD_SETLK)}, /* an image's lock is given back */
-	{"accept4", ROLE_IO}, /* unix=P; only sockets that listen already */
+	{"accept4", ROLE_IO | ROLE_VNC}, /* unix=P; only sockets that listen already */
 
 	/* What the C library does at exit() and for lazily made things that it can do without. */
 	{"rt_sigaction", ROLE_IO},
@@ -177,6 +177,18 @@ const struct sandbox_rule sandbox_rules[] = {
 	{"fcntl", ROLE_SHARE, EQUALS(1, F_GETFL)},
 	{"fcntl", ROLE_SHARE, EQUALS(1, F_OFD_SETLK)},
 	{"fcntl", ROLE_SHARE, EQUALS(1, F_OFD_GETLK)},
+
+	/* Viewers: libvncserver with sockets that are connected. It can do without their names, and without Nagle's algorithm being off. */
+	{"select", ROLE_VNC},
+	{"pselect6", ROLE_VNC},
+	{"fcntl", ROLE_VNC, EQUALS(1, F_GETFL)},
+	{"fcntl", ROLE_VNC, EQUALS(1, F_SETFL)},
+	{"recvfrom", ROLE_VNC},
+	{"shutdown", ROLE_VNC},
+	{"setsockopt", ROLE_VNC, FAILS(EOPNOTSUPP)},
+	{"getpeername", ROLE_VNC},
+	{"uname", ROLE_VNC},
+	{"prlimit64", ROLE_VNC, EQUALS(2, 0)}, /* asks how many descriptors there may be */
 
 	{NULL},
 };

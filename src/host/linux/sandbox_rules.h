@@ -21,7 +21,8 @@ enum {
 	ROLE_SHARE = 1u << 9,  /* the thread of a shared directory */
 	ROLE_PLUG = 1u << 10,  /* the I/O thread of a guest into which devices can be plugged */
 	ROLE_NBD = 1u << 11,   /* the I/O thread of a guest with disks at NBD servers */
-	ROLE_ALL = ROLE_IO | ROLE_VCPU | ROLE_BLOCK | ROLE_SHARE,
+	ROLE_VNC = 1u << 12,   /* the thread of the viewers' clients: vnc.h */
+	ROLE_ALL = ROLE_IO | ROLE_VCPU | ROLE_BLOCK | ROLE_SHARE | ROLE_VNC,
 	ROLE_EVERY = ROLE_ALL | ROLE_KEEPER | ROLE_BROKER,
 };
 
