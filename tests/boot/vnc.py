@@ -1,5 +1,5 @@
-"""The screen of the board pc through VNC: what SeaBIOS writes is the picture of `ruse ctl screenshot`, keys and the pointer of a viewer
-arrive in Debian's guest, and clients that speak nonsense, or nothing, harm nobody.
+"""The screen of the board pc through VNC: what SeaBIOS writes is the picture of `ruse ctl screenshot`, and so is what is typed at its
+keyboard; keys and the pointer of a viewer arrive in Debian's guest, and clients that speak nonsense, or nothing, harm nobody.
 
 usage: vnc.py RUSE SOURCE_ROOT [ENGINE]
 """
@@ -17,6 +17,10 @@ from rfb import Viewer, read_png
 EV_SYN, EV_KEY, EV_REL, EV_ABS = 0, 1, 2, 3
 SYN = (EV_SYN, 0, 0)
 SEABIOS = "/usr/share/seabios/bios-256k.bin"
+
+# Writes what is typed: xor ax, ax; int 0x16; mov ah, 0xe; xor bx, bx; int 0x10; jmp to the beginning.
+BOOT_SECTOR = bytes.fromhex("31c0 cd16 b40e 31db cd10 ebf4").ljust(510, b"\0") + b"\x55\xaa"
+SHIFT = 0xffe1
 
 NONSENSE = [
     b"",
@@ -75,10 +79,30 @@ def same_picture(guest, name, viewer):
     return False
 
 
+def wait_for_text(guest, name, wanted):
+    end, text = time.monotonic() + 200, ""
+    while wanted not in text and time.monotonic() < end:
+        time.sleep(0.5)
+        text = subprocess.run([guest.ruse, "ctl", name, "screen"], capture_output=True, text=True, timeout=300).stdout
+    guest.expect_in("the screen", wanted, text)
+
+
+def type_text(viewer, text):
+    """At the pace of a person: the BIOS's buffer has room for fifteen keys."""
+    for character in text:
+        shifted = character.isupper() or character in "!"
+        if shifted:
+            viewer.key(SHIFT, True)
+        viewer.key(ord(character))
+        if shifted:
+            viewer.key(SHIFT, False)
+        time.sleep(0.1)
+
+
 def firmware(guest):
-    path, name, image = guest.path("bios.vnc"), f"vnc-{os.getpid()}", guest.path("empty")
+    path, name, image = guest.path("bios.vnc"), f"vnc-{os.getpid()}", guest.path("sector")
     with open(image, "wb") as f:
-        f.truncate(1 << 20)
+        f.write(BOOT_SECTOR.ljust(1 << 20, b"\0"))
     line = [guest.ruse, "run", "--board", "pc", "--firmware", "seabios", "--engine", guest.engine, "--name", name, "--net", "none", "--disk", image,
             "--serial", "none", "--tb-cache", "none", "--display", "vnc=unix:" + path]
     child = subprocess.Popen(line, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -91,11 +115,7 @@ def firmware(guest):
 
     viewer = Viewer(path)
     guest.expect("version, security, name", (viewer.version, viewer.security, viewer.result, viewer.name), (b"RFB 003.008\n", b"\x01", 0, name))
-    end, text = time.monotonic() + 200, ""
-    while "No bootable device" not in text and time.monotonic() < end:
-        time.sleep(0.5)
-        text = subprocess.run([guest.ruse, "ctl", name, "screen"], capture_output=True, text=True, timeout=300).stdout
-    guest.expect_in("the screen", "No bootable device", text)
+    wait_for_text(guest, name, "Booting from Hard Disk")
     if not same_picture(guest, name, viewer):
         guest.fail("the viewer's picture is not the screenshot's")
     guest.expect("the picture's size", (viewer.width, viewer.height), (720, 400))
@@ -105,6 +125,13 @@ def firmware(guest):
     if not same_picture(guest, name, second):
         guest.fail("the second viewer's picture is not the screenshot's")
     guest.expect("what is sent where nothing changes", viewer.quiet(1), True)
+    type_text(viewer, "Hello, PS/2!")
+    sent = viewer.update()
+    if not 0 < sent < 720 * 400 // 4:
+        guest.fail(f"{sent} pixels are sent where a word is written")
+    wait_for_text(guest, name, "Hello, PS/2!")
+    if not same_picture(guest, name, second):
+        guest.fail("what was typed is not in the second viewer's picture")
     harm(path)
     if not same_picture(guest, name, viewer):
         guest.fail("after clients that speak nonsense the viewer's picture is not the screenshot's")
@@ -126,7 +153,7 @@ def linux(guest):
     viewer = Viewer(path)
 
     keys = Reader(guest, talk, "ruse keyboard", 8)
-    viewer.key(0xffe1, True)
+    viewer.key(SHIFT, True)
     viewer.key(ord("A"), True)
     viewer.key(ord("A"), False)
     viewer.close()  # which lets go of shift
