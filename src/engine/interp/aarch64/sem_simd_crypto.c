@@ -51,18 +51,18 @@ static uint64_t rotated(uint64_t value, unsigned amount)
 	return amount ? rotate_right64(value, amount) : value;
 }
 
-#define BOTH(name, expression)                                                                                                                 \
-	SEM(name)                                                                                                                              \
-	{                                                                                                                                      \
-		const union a64_vreg *vn = &cpu->s.v[a64_rn(insn)], *vm = &cpu->s.v[a64_rm(insn)], *va = &cpu->s.v[a64_ra(insn)];              \
-		union a64_vreg out;                                                                                                            \
-                                                                                                                                               \
-		for (unsigned i = 0; i < 2; i++) {                                                                                             \
-			const uint64_t n = vn->d[i], m = vm->d[i], a __attribute__((unused)) = va->d[i];                                       \
-                                                                                                                                               \
-			out.d[i] = expression;                                                                                                 \
-		}                                                                                                                              \
-		cpu->s.v[a64_rd(insn)] = out;                                                                                                  \
+#define BOTH(name, expression)                                                                                                         \
+	SEM(name)                                                                                                                      \
+	{                                                                                                                              \
+		const union a64_vreg *vn = &cpu->s.v[a64_rn(insn)], *vm = &cpu->s.v[a64_rm(insn)], *va = &cpu->s.v[a64_ra(insn)];      \
+		union a64_vreg out;                                                                                                    \
+                                                                                                                                       \
+		for (unsigned i = 0; i < 2; i++) {                                                                                     \
+			const uint64_t n = vn->d[i], m = vm->d[i], a __attribute__((unused)) = va->d[i];                               \
+                                                                                                                                       \
+			out.d[i] = expression;                                                                                         \
+		}                                                                                                                      \
+		cpu->s.v[a64_rd(insn)] = out;                                                                                          \
 	}
 BOTH(eor3, n ^ m ^ a)
 BOTH(bcax, n ^ (m & ~a))

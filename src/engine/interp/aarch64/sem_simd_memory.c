@@ -167,9 +167,9 @@ static struct shape shape_of(struct a64_cpu *cpu, uint32_t insn)
 }
 
 /* Calls once for each element in the order of memory. */
-#define EACH_ELEMENT(shape, elements, r, e)                                                                                                    \
-	for (unsigned group = 0; group < (shape).registers; group += (shape).structure)                                                        \
-		for (unsigned e = 0; e < (elements); e++)                                                                                      \
+#define EACH_ELEMENT(shape, elements, r, e)                                                                                            \
+	for (unsigned group = 0; group < (shape).registers; group += (shape).structure)                                                \
+		for (unsigned e = 0; e < (elements); e++)                                                                              \
 			for (unsigned r = group; r < group + (shape).structure; r++)
 
 SEM(ld_multiple)

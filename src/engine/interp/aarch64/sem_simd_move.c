@@ -1,5 +1,6 @@
 /* Immediates, copies and permutations (DDI 0487 C4.1.69: Advanced SIMD modified immediate, copy, permute, extract, table lookup).
  */
+#include "base/string.h"
 #include "engine/interp/aarch64/simd.h"
 
 #define SEM(name) void a64_sem_##name(struct a64_cpu *cpu, uint32_t insn)
@@ -83,12 +84,7 @@ static unsigned copy_index(uint32_t insn, unsigned size)
 
 static void duplicate(struct a64_cpu *cpu, uint32_t insn, unsigned size, uint64_t value)
 {
-	const unsigned count = simd_count(cpu, insn, size);
-	union a64_vreg out = {.d = {0, 0}};
-
-	for (unsigned i = 0; i < count; i++)
-		simd_set_lane(&out, size, i, value);
-	cpu->s.v[a64_rd(insn)] = out;
+	cpu->s.v[a64_rd(insn)] = simd_low(simd_replicated(value, size), simd_count(cpu, insn, size) << size);
 }
 
 SEM(dup_element)
@@ -139,14 +135,13 @@ SEM(umov)
 SEM(ext)
 {
 	const unsigned bytes = simd_q(insn) ? 16 : 8, at = a64_bits(insn, 11, 4);
-	const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *m = &cpu->s.v[a64_rm(insn)];
-	union a64_vreg out = {.d = {0, 0}};
+	const union simd_joined joined = simd_joined(cpu, insn);
+	union a64_vreg out;
 
 	if (at >= bytes)
 		a64_undefined(cpu);
-	for (unsigned i = 0; i < bytes; i++)
-		out.b[i] = at + i < bytes ? n->b[at + i] : m->b[at + i - bytes];
-	cpu->s.v[a64_rd(insn)] = out;
+	memcpy(out.b, joined.b + at, 16);
+	cpu->s.v[a64_rd(insn)] = simd_low(out, bytes);
 }
 
 static void look_up(struct a64_cpu *cpu, uint32_t insn, bool keeps)
@@ -169,26 +164,30 @@ static void look_up(struct a64_cpu *cpu, uint32_t insn, bool keeps)
 SEM(tbl) { look_up(cpu, insn, false); }
 SEM(tbx) { look_up(cpu, insn, true); }
 
-/* Lane i of the result is lane `from` of Vn, or of Vm behind it. */
-static uint64_t joined_lane(const struct a64_cpu *cpu, uint32_t insn, unsigned size, unsigned count, unsigned from)
-{
-	return from < count ? simd_lane(&cpu->s.v[a64_rn(insn)], size, from) : simd_lane(&cpu->s.v[a64_rm(insn)], size, from - count);
-}
-
 static unsigned second_half(uint32_t insn)
 {
 	return a64_bits(insn, 14, 1);
 }
 
-#define PERMUTE(name, from)                                                                                                                    \
-	SEM(name)                                                                                                                              \
-	{                                                                                                                                      \
-		const unsigned size = simd_size(insn), count = simd_count(cpu, insn, size), part = second_half(insn);                          \
-		union a64_vreg out = {.d = {0, 0}};                                                                                            \
-                                                                                                                                               \
-		for (unsigned i = 0; i < count; i++)                                                                                           \
-			simd_set_lane(&out, size, i, joined_lane(cpu, insn, size, count, from));                                               \
-		cpu->s.v[a64_rd(insn)] = out;                                                                                                  \
+/* Lane i of the result is lane `from` of Vn, or of Vm behind it. */
+#define PERMUTE_LOOP(lanes, from)                                                                                                      \
+	for (unsigned i = 0; i < count; i++)                                                                                           \
+		out.lanes[i] = joined.lanes[from];
+
+#define PERMUTE(name, from)                                                                                                            \
+	SEM(name)                                                                                                                      \
+	{                                                                                                                              \
+		const unsigned size = simd_size(insn), count = simd_count(cpu, insn, size), part = second_half(insn);                  \
+		const union simd_joined joined = simd_joined(cpu, insn);                                                               \
+		union a64_vreg out = {.d = {0, 0}};                                                                                    \
+                                                                                                                                       \
+		switch (size) {                                                                                                        \
+		case 0: PERMUTE_LOOP(b, from) break;                                                                                   \
+		case 1: PERMUTE_LOOP(h, from) break;                                                                                   \
+		case 2: PERMUTE_LOOP(s, from) break;                                                                                   \
+		default: PERMUTE_LOOP(d, from) break;                                                                                  \
+		}                                                                                                                      \
+		cpu->s.v[a64_rd(insn)] = out;                                                                                          \
 	}
 PERMUTE(uzp, 2 * i + part)
 PERMUTE(trn, (i & ~1u) + part + (i & 1) * count)

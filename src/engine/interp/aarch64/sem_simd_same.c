@@ -11,18 +11,18 @@ static void logic(struct a64_cpu *cpu, uint32_t insn, uint64_t low, uint64_t hig
 	cpu->s.v[a64_rd(insn)] = (union a64_vreg){.d = {low, simd_q(insn) ? high : 0}};
 }
 
-#define LOGIC(name, expression)                                                                                                                \
-	SEM(name)                                                                                                                              \
-	{                                                                                                                                      \
-		const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *m = &cpu->s.v[a64_rm(insn)], *o = &cpu->s.v[a64_rd(insn)];                 \
-		uint64_t result[2];                                                                                                            \
-                                                                                                                                               \
-		for (unsigned i = 0; i < 2; i++) {                                                                                             \
-			const uint64_t a = n->d[i], b = m->d[i], d __attribute__((unused)) = o->d[i];                                          \
-                                                                                                                                               \
-			result[i] = expression;                                                                                                \
-		}                                                                                                                              \
-		logic(cpu, insn, result[0], result[1]);                                                                                        \
+#define LOGIC(name, expression)                                                                                                        \
+	SEM(name)                                                                                                                      \
+	{                                                                                                                              \
+		const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *m = &cpu->s.v[a64_rm(insn)], *o = &cpu->s.v[a64_rd(insn)];         \
+		uint64_t result[2];                                                                                                    \
+                                                                                                                                       \
+		for (unsigned i = 0; i < 2; i++) {                                                                                     \
+			const uint64_t a = n->d[i], b = m->d[i], d __attribute__((unused)) = o->d[i];                                  \
+                                                                                                                                       \
+			result[i] = expression;                                                                                        \
+		}                                                                                                                      \
+		logic(cpu, insn, result[0], result[1]);                                                                                \
 	}
 LOGIC(and_v, a & b)
 LOGIC(bic_v, a & ~b)
@@ -35,7 +35,7 @@ LOGIC(bif, d ^ ((d ^ a) & ~b))
 
 /* ---- lanes ---- */
 
-#define SAME(name, expression)                                                                                                                 \
+#define SAME(name, expression)                                                                                                         \
 	SEM(name) { SIMD_LANES(simd_size(insn), expression); }
 #define ALL_ONES(condition) ((condition) ? (U)~(U)0 : (U)0)
 
@@ -66,12 +66,13 @@ SAME(urhadd, ((uint64_t)a + b + 1) >> 1)
 SAME(shsub, (uint64_t)(((int64_t)(S)a - (int64_t)(S)b) >> 1))
 SAME(uhsub, (uint64_t)((int64_t)((uint64_t)a - b) >> 1))
 
-#define SATURATING(name, operation, is_unsigned)                                                                                               \
-	SEM(name)                                                                                                                              \
-	{                                                                                                                                      \
-		const unsigned size = simd_size(insn);                                                                                         \
-                                                                                                                                               \
-		SIMD_LANES(size, simd_saturate(cpu, is_unsigned ? (__int128)a operation b : (__int128)(S)a operation(S) b, size, is_unsigned)); \
+#define SATURATING(name, operation, is_unsigned)                                                                                       \
+	SEM(name)                                                                                                                      \
+	{                                                                                                                              \
+		const unsigned size = simd_size(insn);                                                                                 \
+                                                                                                                                       \
+		SIMD_SATURATING_LANES(size,                                                                                            \
+			simd_saturate(cpu, is_unsigned ? (__int128)a operation b : (__int128)(S)a operation(S) b, size, is_unsigned)); \
 	}
 SATURATING(sqadd, +, false)
 SATURATING(uqadd, +, true)
@@ -83,14 +84,15 @@ SEM(sqdmulh)
 {
 	const unsigned size = simd_size(insn);
 
-	SIMD_LANES(size, simd_saturate(cpu, (__int128)(S)a * (S)b * 2 >> (8u << size), size, false));
+	SIMD_SATURATING_LANES(size, simd_saturate(cpu, (__int128)(S)a * (S)b * 2 >> (8u << size), size, false));
 }
 
 SEM(sqrdmulh)
 {
 	const unsigned size = simd_size(insn);
 
-	SIMD_LANES(size, simd_saturate(cpu, ((__int128)(S)a * (S)b * 2 + ((__int128)1 << ((8u << size) - 1))) >> (8u << size), size, false));
+	SIMD_SATURATING_LANES(size,
+			simd_saturate(cpu, ((__int128)(S)a * (S)b * 2 + ((__int128)1 << ((8u << size) - 1))) >> (8u << size), size, false));
 }
 
 static uint8_t polynomial_product(uint8_t a, uint8_t b)
@@ -125,15 +127,19 @@ uint64_t simd_shift(struct a64_cpu *cpu, __int128 value, int amount, unsigned si
 	return saturates ? simd_saturate(cpu, value, size, to_unsigned) : (uint64_t)value;
 }
 
-#define SHIFT(name, is_unsigned, rounds, saturates)                                                                                            \
-	SEM(name)                                                                                                                              \
-	{                                                                                                                                      \
-		const unsigned size = simd_size(insn);                                                                                         \
-                                                                                                                                               \
-		SIMD_LANES(size, simd_shift(cpu, is_unsigned ? (__int128)a : (__int128)(S)a, (int8_t)b, size, is_unsigned, rounds, saturates)); \
+#define BITS (8 * (int)sizeof(U))
+#define AMOUNT ((int8_t)b)
+SAME(ushl, AMOUNT >= BITS || AMOUNT <= -BITS ? 0 : AMOUNT >= 0 ? (uint64_t)a << AMOUNT : (uint64_t)a >> -AMOUNT)
+SAME(sshl, AMOUNT >= BITS ? 0 : AMOUNT >= 0 ? (uint64_t)a << AMOUNT : (uint64_t)((S)a >> (AMOUNT <= -BITS ? BITS - 1 : -AMOUNT)))
+
+#define SHIFT(name, is_unsigned, rounds, saturates)                                                                                    \
+	SEM(name)                                                                                                                      \
+	{                                                                                                                              \
+		const unsigned size = simd_size(insn);                                                                                 \
+                                                                                                                                       \
+		SIMD_SATURATING_LANES(size,                                                                                            \
+			simd_shift(cpu, is_unsigned ? (__int128)a : (__int128)(S)a, (int8_t)b, size, is_unsigned, rounds, saturates)); \
 	}
-SHIFT(sshl, false, false, false)
-SHIFT(ushl, true, false, false)
 SHIFT(srshl, false, true, false)
 SHIFT(urshl, true, true, false)
 SHIFT(sqshl_reg, false, false, true)
@@ -143,36 +149,31 @@ SHIFT(uqrshl, true, true, true)
 
 /* ---- pairs: of Vn first, then of Vm ---- */
 
-enum pair_op { PAIR_ADD, PAIR_SMAX, PAIR_SMIN, PAIR_UMAX, PAIR_UMIN };
-
-static uint64_t of_pair(enum pair_op op, const union a64_vreg *v, unsigned size, unsigned i)
-{
-	const uint64_t a = simd_lane(v, size, i), b = simd_lane(v, size, i + 1);
-	const int64_t sa = simd_slane(v, size, i), sb = simd_slane(v, size, i + 1);
-
-	switch (op) {
-	case PAIR_SMAX: return sa > sb ? a : b;
-	case PAIR_SMIN: return sa < sb ? a : b;
-	case PAIR_UMAX: return a > b ? a : b;
-	case PAIR_UMIN: return a < b ? a : b;
-	default: return a + b;
+#define PAIR_LOOP(unsigned_type, signed_type, lanes, expression)                                                                       \
+	for (unsigned i = 0; i < 16 / sizeof(unsigned_type); i++) {                                                                    \
+		typedef signed_type S __attribute__((unused));                                                                         \
+		const unsigned_type a = joined.lanes[2 * i], b = joined.lanes[2 * i + 1];                                              \
+                                                                                                                                       \
+		out.lanes[i] = (unsigned_type)(expression);                                                                            \
 	}
-}
 
-static void pairwise(struct a64_cpu *cpu, uint32_t insn, enum pair_op op)
-{
-	const unsigned size = simd_size(insn), count = simd_count(cpu, insn, size);
-	union a64_vreg out = {.d = {0, 0}};
-
-	for (unsigned i = 0; i < count; i += 2) {
-		simd_set_lane(&out, size, i / 2, of_pair(op, &cpu->s.v[a64_rn(insn)], size, i));
-		simd_set_lane(&out, size, (count + i) / 2, of_pair(op, &cpu->s.v[a64_rm(insn)], size, i));
+#define PAIRS(name, expression)                                                                                                        \
+	SEM(name)                                                                                                                      \
+	{                                                                                                                              \
+		const unsigned size = simd_size(insn), bytes = simd_count(cpu, insn, size) << size;                                    \
+		const union simd_joined joined = simd_joined(cpu, insn);                                                               \
+		union a64_vreg out;                                                                                                    \
+                                                                                                                                       \
+		switch (size) {                                                                                                        \
+		case 0: PAIR_LOOP(uint8_t, int8_t, b, expression) break;                                                               \
+		case 1: PAIR_LOOP(uint16_t, int16_t, h, expression) break;                                                             \
+		case 2: PAIR_LOOP(uint32_t, int32_t, s, expression) break;                                                             \
+		default: PAIR_LOOP(uint64_t, int64_t, d, expression) break;                                                            \
+		}                                                                                                                      \
+		cpu->s.v[a64_rd(insn)] = simd_low(out, bytes);                                                                         \
 	}
-	cpu->s.v[a64_rd(insn)] = out;
-}
-
-SEM(addp_v) { pairwise(cpu, insn, PAIR_ADD); }
-SEM(smaxp) { pairwise(cpu, insn, PAIR_SMAX); }
-SEM(sminp) { pairwise(cpu, insn, PAIR_SMIN); }
-SEM(umaxp) { pairwise(cpu, insn, PAIR_UMAX); }
-SEM(uminp) { pairwise(cpu, insn, PAIR_UMIN); }
+PAIRS(addp_v, a + b)
+PAIRS(smaxp, (S)a > (S)b ? a : b)
+PAIRS(sminp, (S)a < (S)b ? a : b)
+PAIRS(umaxp, a > b ? a : b)
+PAIRS(uminp, a < b ? a : b)

@@ -22,44 +22,50 @@ static int right(uint32_t insn)
 
 /* ---- in place; b is not used ---- */
 
-static uint64_t shifted_right(struct a64_cpu *cpu, uint32_t insn, __int128 value, bool rounds)
-{
-	return simd_shift(cpu, value, -right(insn), size_of(insn), false, rounds, false);
-}
-
-#define OF(is_unsigned) ((is_unsigned) ? (__int128)a : (__int128)(S)a)
-#define SHIFT(name, expression)                                                                                                                \
-	SEM(name)                                                                                                                              \
-	{                                                                                                                                      \
-		const bool is_unsigned __attribute__((unused)) = simd_unsigned(insn);                                                          \
-                                                                                                                                               \
-		SIMD_LANES(size_of(insn), expression);                                                                                         \
+#define SHIFT(name, amount_of, expression)                                                                                             \
+	SEM(name)                                                                                                                      \
+	{                                                                                                                              \
+		const unsigned amount = (unsigned)amount_of(insn);                                                                     \
+                                                                                                                                       \
+		SIMD_LANES(size_of(insn), expression);                                                                                 \
 	}
-SHIFT(shr, shifted_right(cpu, insn, OF(is_unsigned), false))
-SHIFT(sra, d + shifted_right(cpu, insn, OF(is_unsigned), false))
-SHIFT(rshr, shifted_right(cpu, insn, OF(is_unsigned), true))
-SHIFT(rsra, d + shifted_right(cpu, insn, OF(is_unsigned), true))
-SHIFT(shl, (uint64_t)a << left(insn))
-SHIFT(sli, (uint64_t)a << left(insn) | (d & (((uint64_t)1 << left(insn)) - 1)))
-SHIFT(sqshl_imm, simd_shift(cpu, (__int128)(S)a, left(insn), size_of(insn), false, false, true))
-SHIFT(uqshl_imm, simd_shift(cpu, (__int128)a, left(insn), size_of(insn), true, false, true))
-SHIFT(sqshlu, simd_shift(cpu, (__int128)(S)a, left(insn), size_of(insn), true, false, true))
+SHIFT(shl, left, (uint64_t)a << amount)
+SHIFT(sli, left, (uint64_t)a << amount | (d & (((uint64_t)1 << amount) - 1)))
 
+/* Right by an element's width is possible, too: by two shifts. */
+#define RIGHT(value) ((value) >> (amount - 1) >> 1)
+/* What was shifted out last. */
+#define LAST(value) ((value) >> (amount - 1) & 1)
+#define SHIFT_RIGHT(name, unsigned_expression, signed_expression)                                                                      \
+	SEM(name)                                                                                                                      \
+	{                                                                                                                              \
+		const unsigned amount = (unsigned)right(insn);                                                                         \
+                                                                                                                                       \
+		if (simd_unsigned(insn))                                                                                               \
+			SIMD_LANES(size_of(insn), unsigned_expression);                                                                \
+		else                                                                                                                   \
+			SIMD_LANES(size_of(insn), signed_expression);                                                                  \
+	}
+SHIFT_RIGHT(shr, RIGHT(a), RIGHT((S)a))
+SHIFT_RIGHT(sra, d + RIGHT(a), d + (U)RIGHT((S)a))
+SHIFT_RIGHT(rshr, RIGHT(a) + LAST(a), (U)RIGHT((S)a) + LAST(a))
+SHIFT_RIGHT(rsra, d + RIGHT(a) + LAST(a), d + (U)RIGHT((S)a) + LAST(a))
 /* The bits above those that are shifted in stay. */
-static uint64_t insert_right(uint64_t a, uint64_t d, int amount, unsigned bits)
-{
-	const uint64_t all = bits == 64 ? ~0ull : (1ull << bits) - 1;
+SHIFT(sri, right, (d & ~RIGHT((U)~(U)0)) | RIGHT(a))
 
-	if (amount == 64)
-		return d;
-	return (d & ~(all >> amount)) | a >> amount;
-}
-
-SHIFT(sri, insert_right(a, d, right(insn), 8 * sizeof(U)))
+#define SATURATING(name, source, to_unsigned)                                                                                          \
+	SEM(name)                                                                                                                      \
+	{                                                                                                                              \
+		SIMD_SATURATING_LANES(size_of(insn),                                                                                   \
+			simd_shift(cpu, (__int128)(source), left(insn), size_of(insn), to_unsigned, false, true));                     \
+	}
+SATURATING(sqshl_imm, (S)a, false)
+SATURATING(uqshl_imm, a, true)
+SATURATING(sqshlu, (S)a, true)
 
 /* ---- to half the width: into the lower half, or (Q) the upper one. Bit 11 rounds. ---- */
 
-static void narrow(struct a64_cpu *cpu, uint32_t insn, bool from_unsigned, bool to_unsigned, bool saturates)
+static void narrow(struct a64_cpu *cpu, uint32_t insn, bool from_unsigned, bool to_unsigned)
 {
 	const unsigned size = size_of(insn), count = simd_scalar(insn) ? 1 : 8u >> size;
 	const bool upper = simd_q(insn) && !simd_scalar(insn), rounds = insn & 1u << 11;
@@ -68,24 +74,26 @@ static void narrow(struct a64_cpu *cpu, uint32_t insn, bool from_unsigned, bool 
 
 	for (unsigned i = 0; i < count; i++)
 		simd_set_lane(&out, size, i,
-			      simd_shift(cpu, simd_wide(n, size + 1, i, from_unsigned), -right(insn), size, to_unsigned, rounds, saturates));
+			      simd_shift(cpu, simd_wide(n, size + 1, i, from_unsigned), -right(insn), size, to_unsigned, rounds, true));
 	*d = upper ? (union a64_vreg){.d = {d->d[0], out.d[0]}} : out;
 }
 
-SEM(shrn) { narrow(cpu, insn, true, true, false); }
-SEM(sqshrn) { narrow(cpu, insn, false, false, true); }
-SEM(uqshrn) { narrow(cpu, insn, true, true, true); }
-SEM(sqshrun) { narrow(cpu, insn, false, true, true); }
+SEM(shrn)
+{
+	const unsigned amount = (unsigned)right(insn), rounding = insn >> 11 & 1;
+
+	SIMD_NARROW(size_of(insn), RIGHT(a) + (LAST(a) & rounding));
+}
+
+SEM(sqshrn) { narrow(cpu, insn, false, false); }
+SEM(uqshrn) { narrow(cpu, insn, true, true); }
+SEM(sqshrun) { narrow(cpu, insn, false, true); }
 
 /* ---- to twice the width ---- */
 
 SEM(shll_imm)
 {
-	const unsigned size = size_of(insn), count = 8u >> size, first = simd_q(insn) ? count : 0;
-	const union a64_vreg *n = &cpu->s.v[a64_rn(insn)];
-	union a64_vreg out = {.d = {0, 0}};
+	const unsigned amount = (unsigned)left(insn);
 
-	for (unsigned i = 0; i < count; i++)
-		simd_set_lane(&out, size + 1, i, (uint64_t)simd_wide(n, size, first + i, simd_unsigned(insn)) << left(insn));
-	cpu->s.v[a64_rd(insn)] = out;
+	SIMD_WIDEN(size_of(insn), simd_by_register(cpu, insn), (U)a << amount);
 }

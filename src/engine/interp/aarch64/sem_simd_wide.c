@@ -24,18 +24,6 @@ static void widen(struct a64_cpu *cpu, uint32_t insn, struct simd_second second,
 	cpu->s.v[a64_rd(insn)] = out;
 }
 
-static uint64_t op_add(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return (uint64_t)(a + b); }
-static uint64_t op_sub(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return (uint64_t)(a - b); }
-static uint64_t op_mull(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return (uint64_t)(a * b); }
-static uint64_t op_mlal(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return d + (uint64_t)(a * b); }
-static uint64_t op_mlsl(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return d - (uint64_t)(a * b); }
-static uint64_t op_abdl(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size) { return (uint64_t)(a > b ? a - b : b - a); }
-
-static uint64_t op_abal(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size)
-{
-	return d + (uint64_t)(a > b ? a - b : b - a);
-}
-
 static uint64_t op_sqdmull(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size)
 {
 	return simd_saturate(cpu, a * b * 2, size + 1, false);
@@ -62,24 +50,31 @@ static uint64_t op_sqdmlsl(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t
 	return simd_saturate(cpu, accumulator(d, size) - doubled(cpu, a, b, size), size + 1, false);
 }
 
-#define WIDEN(name, second, op)                                                                                                                \
-	SEM(name) { widen(cpu, insn, second(cpu, insn), simd_unsigned(insn), op); }
-WIDEN(addl, simd_by_register, op_add)
-WIDEN(subl, simd_by_register, op_sub)
-WIDEN(abdl, simd_by_register, op_abdl)
-WIDEN(abal, simd_by_register, op_abal)
-WIDEN(mlal, simd_by_register, op_mlal)
-WIDEN(mlsl, simd_by_register, op_mlsl)
-WIDEN(mull, simd_by_register, op_mull)
-WIDEN(sqdmlal, simd_by_register, op_sqdmlal)
-WIDEN(sqdmlsl, simd_by_register, op_sqdmlsl)
-WIDEN(sqdmull, simd_by_register, op_sqdmull)
-WIDEN(mlal_e, simd_by_element, op_mlal)
-WIDEN(mlsl_e, simd_by_element, op_mlsl)
-WIDEN(mull_e, simd_by_element, op_mull)
-WIDEN(sqdmlal_e, simd_by_element, op_sqdmlal)
-WIDEN(sqdmlsl_e, simd_by_element, op_sqdmlsl)
-WIDEN(sqdmull_e, simd_by_element, op_sqdmull)
+#define SATURATING(name, second, op)                                                                                                   \
+	SEM(name) { widen(cpu, insn, second(cpu, insn), false, op); }
+SATURATING(sqdmlal, simd_by_register, op_sqdmlal)
+SATURATING(sqdmlsl, simd_by_register, op_sqdmlsl)
+SATURATING(sqdmull, simd_by_register, op_sqdmull)
+SATURATING(sqdmlal_e, simd_by_element, op_sqdmlal)
+SATURATING(sqdmlsl_e, simd_by_element, op_sqdmlsl)
+SATURATING(sqdmull_e, simd_by_element, op_sqdmull)
+
+#define WIDEN(name, second, expression)                                                                                                \
+	SEM(name) { SIMD_WIDEN(simd_size(insn), second(cpu, insn), expression); }
+WIDEN(addl, simd_by_register, a + b)
+WIDEN(subl, simd_by_register, a - b)
+WIDEN(abdl, simd_by_register, a > b ? a - b : b - a)
+WIDEN(abal, simd_by_register, d + (U)(a > b ? a - b : b - a))
+WIDEN(mull, simd_by_register, a * b)
+WIDEN(mlal, simd_by_register, d + (U)(a * b))
+WIDEN(mlsl, simd_by_register, d - (U)(a * b))
+WIDEN(mull_e, simd_by_element, a * b)
+WIDEN(mlal_e, simd_by_element, d + (U)(a * b))
+WIDEN(mlsl_e, simd_by_element, d - (U)(a * b))
+WIDEN(addw, simd_by_register, w + (U)b)
+WIDEN(subw, simd_by_register, w - (U)b)
+
+/* ---- polynomials ---- */
 
 static uint64_t op_pmull(struct a64_cpu *cpu, __int128 a, __int128 b, uint64_t d, unsigned size)
 {
@@ -104,44 +99,18 @@ SEM(pmull)
 	cpu->s.v[a64_rd(insn)] = product;
 }
 
-/* ---- a wide register and a narrow one ---- */
+/* ---- the high halves of sums; bit 29 rounds ---- */
 
-static void wide_with_narrow(struct a64_cpu *cpu, uint32_t insn, bool subtracts)
-{
-	const unsigned size = simd_size(insn), count = 8u >> size, first = simd_q(insn) ? count : 0;
-	const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *m = &cpu->s.v[a64_rm(insn)];
-	union a64_vreg out = {.d = {0, 0}};
-
-	for (unsigned i = 0; i < count; i++) {
-		const uint64_t b = (uint64_t)simd_wide(m, size, first + i, simd_unsigned(insn));
-
-		simd_set_lane(&out, size + 1, i, simd_lane(n, size + 1, i) + (subtracts ? 0 - b : b));
+#define HIGH_HALF(name, expression)                                                                                                    \
+	SEM(name)                                                                                                                      \
+	{                                                                                                                              \
+		const unsigned bits = 8u << simd_size(insn);                                                                           \
+		const uint64_t rounding = simd_unsigned(insn) ? 1ull << (bits - 1) : 0;                                                \
+                                                                                                                                       \
+		SIMD_NARROW(simd_size(insn), (U)(expression) >> bits);                                                                 \
 	}
-	cpu->s.v[a64_rd(insn)] = out;
-}
-
-SEM(addw) { wide_with_narrow(cpu, insn, false); }
-SEM(subw) { wide_with_narrow(cpu, insn, true); }
-
-/* ---- the high halves of sums ---- */
-
-static void high_half(struct a64_cpu *cpu, uint32_t insn, bool subtracts)
-{
-	const unsigned size = simd_size(insn), count = 8u >> size, bits = 8u << size;
-	const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *m = &cpu->s.v[a64_rm(insn)];
-	const uint64_t rounding = insn & 1u << 29 ? 1ull << (bits - 1) : 0;
-	union a64_vreg *d = &cpu->s.v[a64_rd(insn)], out = {.d = {0, 0}};
-
-	for (unsigned i = 0; i < count; i++) {
-		const uint64_t b = simd_lane(m, size + 1, i);
-
-		simd_set_lane(&out, size, i, (simd_lane(n, size + 1, i) + (subtracts ? 0 - b : b) + rounding) >> bits);
-	}
-	*d = simd_q(insn) ? (union a64_vreg){.d = {d->d[0], out.d[0]}} : out;
-}
-
-SEM(addhn) { high_half(cpu, insn, false); }
-SEM(subhn) { high_half(cpu, insn, true); }
+HIGH_HALF(addhn, a + b + rounding)
+HIGH_HALF(subhn, a - b + rounding)
 
 /* ---- of one width, with an element ---- */
 
@@ -156,7 +125,8 @@ static void with_element(struct a64_cpu *cpu, uint32_t insn, same_op *op)
 
 	for (unsigned i = 0; i < count; i++)
 		simd_set_lane(&out, size, i,
-			      op(cpu, simd_slane(n, size, i), (int64_t)simd_second_lane(&second, size, i, false), simd_lane(d, size, i), size));
+			      op(cpu, simd_slane(n, size, i), (int64_t)simd_second_lane(&second, size, i, false),
+				 simd_lane(d, size, i), size));
 	cpu->s.v[a64_rd(insn)] = out;
 }
 

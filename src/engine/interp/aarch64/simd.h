@@ -119,32 +119,144 @@ static inline uint64_t simd_saturate(struct a64_cpu *cpu, __int128 value, unsign
 	return (uint64_t)value;
 }
 
-/* The statement's `out` gets expression for each lane: of a (Vn), b (Vm), d (the old Vd), which are of type U; S is the signed type. */
-#define SIMD_LOOP(unsigned_type, signed_type, lanes, expression)                                                                               \
-	do {                                                                                                                                   \
-		typedef unsigned_type U;                                                                                                       \
-		typedef signed_type S __attribute__((unused));                                                                                 \
-		for (unsigned i = 0; i < count; i++) {                                                                                         \
-			const U a __attribute__((unused)) = vn->lanes[i], b __attribute__((unused)) = vm->lanes[i],                            \
-				d __attribute__((unused)) = vd->lanes[i];                                                                      \
-			out.lanes[i] = (U)(expression);                                                                                        \
-		}                                                                                                                              \
+/* The element, the low bits of the value, in all places. */
+static inline union a64_vreg simd_replicated(uint64_t element, unsigned size)
+{
+	static const uint64_t ones[4] = {0x0101010101010101, 0x0001000100010001, 0x0000000100000001, 1};
+
+	const uint64_t all = (element & ~0ull >> (64 - (8u << size))) * ones[size];
+
+	return (union a64_vreg){.d = {all, all}};
+}
+
+/* Only the lowest bytes of it: 1, 2, 4, 8 or 16. */
+static inline union a64_vreg simd_low(union a64_vreg value, unsigned bytes)
+{
+	if (bytes < 16)
+		value.d[1] = 0;
+	if (bytes < 8)
+		value.d[0] &= (1ull << 8 * bytes) - 1;
+	return value;
+}
+
+/* The half of the second operand that a widening form takes. */
+static inline union a64_vreg simd_second_half(struct simd_second second, uint32_t insn, unsigned size)
+{
+	if (second.is_element)
+		return simd_replicated(simd_lane(second.v, size, second.index), size);
+	return (union a64_vreg){.d = {second.v->d[simd_q(insn)], 0}};
+}
+
+/* Vn below Vm, of each as many bytes as the form works on: 8 or 16. */
+union simd_joined {
+	uint8_t b[32];
+	uint16_t h[16];
+	uint32_t s[8];
+	uint64_t d[4];
+};
+
+static inline union simd_joined simd_joined(const struct a64_cpu *cpu, uint32_t insn)
+{
+	const union a64_vreg *n = &cpu->s.v[a64_rn(insn)], *m = &cpu->s.v[a64_rm(insn)];
+
+	return simd_q(insn) ? (union simd_joined){.d = {n->d[0], n->d[1], m->d[0], m->d[1]}} : (union simd_joined){.d = {n->d[0], m->d[0], 0, 0}};
+}
+
+/* Lanes of `out` get expression: of a (Vn), b (Vm), d (the old Vd), which are of type U; S is the signed type. */
+#define SIMD_LOOP(unsigned_type, signed_type, lanes, count, expression)                                                                \
+	do {                                                                                                                           \
+		typedef unsigned_type U;                                                                                               \
+		typedef signed_type S __attribute__((unused));                                                                         \
+                                                                                                                                       \
+		for (unsigned i = 0; i < (count); i++) {                                                                               \
+			const U a __attribute__((unused)) = vn->lanes[i], b __attribute__((unused)) = vm->lanes[i],                    \
+				d __attribute__((unused)) = vd->lanes[i];                                                              \
+			out.lanes[i] = (U)(expression);                                                                                \
+		}                                                                                                                      \
 	} while (0)
 
-#define SIMD_LANES(size, expression)                                                                                                           \
-	do {                                                                                                                                   \
-		const union a64_vreg *vn = &cpu->s.v[a64_rn(insn)], *vm = &cpu->s.v[a64_rm(insn)];                                             \
-		union a64_vreg *vd = &cpu->s.v[a64_rd(insn)];                                                                                  \
-		const unsigned count = simd_count(cpu, insn, size);                                                                            \
-		union a64_vreg out = {.d = {0, 0}};                                                                                            \
-                                                                                                                                               \
-		switch (size) {                                                                                                                \
-		case 0: SIMD_LOOP(uint8_t, int8_t, b, expression); break;                                                                      \
-		case 1: SIMD_LOOP(uint16_t, int16_t, h, expression); break;                                                                    \
-		case 2: SIMD_LOOP(uint32_t, int32_t, s, expression); break;                                                                    \
-		default: SIMD_LOOP(uint64_t, int64_t, d, expression); break;                                                                   \
-		}                                                                                                                              \
-		*vd = out;                                                                                                                     \
+/* Vd's elements, of 2^size bytes; the expression has no effects: what is not in Vd is worked out too and dropped. */
+#define SIMD_LANES(size, expression)                                                                                                   \
+	do {                                                                                                                           \
+		const union a64_vreg *vn = &cpu->s.v[a64_rn(insn)], *vm = &cpu->s.v[a64_rm(insn)];                                     \
+		union a64_vreg *vd = &cpu->s.v[a64_rd(insn)];                                                                          \
+		const unsigned bytes = simd_count(cpu, insn, size) << (size);                                                          \
+		union a64_vreg out;                                                                                                    \
+                                                                                                                                       \
+		switch (size) {                                                                                                        \
+		case 0: SIMD_LOOP(uint8_t, int8_t, b, 16, expression); break;                                                          \
+		case 1: SIMD_LOOP(uint16_t, int16_t, h, 8, expression); break;                                                         \
+		case 2: SIMD_LOOP(uint32_t, int32_t, s, 4, expression); break;                                                         \
+		default: SIMD_LOOP(uint64_t, int64_t, d, 2, expression); break;                                                        \
+		}                                                                                                                      \
+		*vd = simd_low(out, bytes);                                                                                            \
+	} while (0)
+
+/* The same of an expression that may saturate: it is evaluated for the elements of Vd only. */
+#define SIMD_SATURATING_LANES(size, expression)                                                                                        \
+	do {                                                                                                                           \
+		const union a64_vreg *vn = &cpu->s.v[a64_rn(insn)], *vm = &cpu->s.v[a64_rm(insn)];                                     \
+		union a64_vreg *vd = &cpu->s.v[a64_rd(insn)];                                                                          \
+		const unsigned count = simd_count(cpu, insn, size);                                                                    \
+		union a64_vreg out = {.d = {0, 0}};                                                                                    \
+                                                                                                                                       \
+		switch (size) {                                                                                                        \
+		case 0: SIMD_LOOP(uint8_t, int8_t, b, count, expression); break;                                                       \
+		case 1: SIMD_LOOP(uint16_t, int16_t, h, count, expression); break;                                                     \
+		case 2: SIMD_LOOP(uint32_t, int32_t, s, count, expression); break;                                                     \
+		default: SIMD_LOOP(uint64_t, int64_t, d, count, expression); break;                                                    \
+		}                                                                                                                      \
+		*vd = out;                                                                                                             \
+	} while (0)
+
+/* Lanes of half the width, from expression of a (Vn) and b (Vm), which are of type U; to the lower half of Vd or (Q) the upper one. */
+#define SIMD_NARROW_LOOP(type, wide, lanes, expression) \
+	for (unsigned i = 0; i < 8 / sizeof(out.lanes[0]); i++) { \
+		typedef type U; \
+		const U a __attribute__((unused)) = vn->wide[i], b __attribute__((unused)) = vm->wide[i]; \
+ \
+		out.lanes[i] = (__typeof__(out.lanes[0]))(expression); \
+	}
+
+#define SIMD_NARROW(size, expression) \
+	do { \
+		const union a64_vreg *vn = &cpu->s.v[a64_rn(insn)], *vm = &cpu->s.v[a64_rm(insn)]; \
+		union a64_vreg *vd = &cpu->s.v[a64_rd(insn)], out; \
+ \
+		switch (size) { \
+		case 0: SIMD_NARROW_LOOP(uint16_t, h, b, expression) break; \
+		case 1: SIMD_NARROW_LOOP(uint32_t, s, h, expression) break; \
+		default: SIMD_NARROW_LOOP(uint64_t, d, s, expression) break; \
+		} \
+		*vd = (union a64_vreg){.d = {simd_q(insn) ? vd->d[0] : out.d[0], simd_q(insn) ? out.d[0] : 0}}; \
+	} while (0)
+
+/* Lanes of twice the width: of a (Vn) and b (second) from the lower halves or (Q) the upper ones, made as wide by their signedness, bit 29;
+ * of w (Vn) and d (the old Vd), wide and unsigned. U is the wide unsigned type. */
+#define SIMD_WIDEN_LOOP(unsigned_type, type, narrow_type, wide, lanes, expression) \
+	for (unsigned i = 0; i < 8 / sizeof(n.lanes[0]); i++) { \
+		typedef unsigned_type U __attribute__((unused)); \
+		const type a __attribute__((unused)) = (narrow_type)n.lanes[i], b __attribute__((unused)) = (narrow_type)m.lanes[i]; \
+		const unsigned_type w __attribute__((unused)) = vn->wide[i], d __attribute__((unused)) = vd->wide[i]; \
+ \
+		out.wide[i] = (unsigned_type)(expression); \
+	}
+
+#define SIMD_WIDEN(size, second, expression) \
+	do { \
+		const union a64_vreg *vn = &cpu->s.v[a64_rn(insn)]; \
+		union a64_vreg *vd = &cpu->s.v[a64_rd(insn)], out; \
+		const union a64_vreg n = {.d = {vn->d[simd_q(insn)], 0}}, m = simd_second_half(second, insn, size); \
+ \
+		switch ((size) << 1 | simd_unsigned(insn)) { \
+		case 0: SIMD_WIDEN_LOOP(uint16_t, int16_t, int8_t, h, b, expression) break; \
+		case 1: SIMD_WIDEN_LOOP(uint16_t, uint16_t, uint8_t, h, b, expression) break; \
+		case 2: SIMD_WIDEN_LOOP(uint32_t, int32_t, int16_t, s, h, expression) break; \
+		case 3: SIMD_WIDEN_LOOP(uint32_t, uint32_t, uint16_t, s, h, expression) break; \
+		case 4: SIMD_WIDEN_LOOP(uint64_t, int64_t, int32_t, d, s, expression) break; \
+		default: SIMD_WIDEN_LOOP(uint64_t, uint64_t, uint32_t, d, s, expression) break; \
+		} \
+		*vd = out; \
 	} while (0)
 
 /* Shifted left by amount, or right if that is negative, with rounding and saturation as asked for; of an element of 2^size bytes. */
