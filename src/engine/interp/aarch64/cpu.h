@@ -173,6 +173,9 @@ void a64_tlb_flush_writes(struct a64_cpu *cpu);
 void a64_tlb_catch_up(struct a64_cpu *cpu);
 /* Every other processor forgets its translations before it executes its next instruction. */
 void a64_tlb_broadcast(struct a64_cpu *cpu);
+/* Where [address, address + size) is in host memory if it is on one page of RAM that this processor has accessed so before; otherwise, and
+ * while alignment is checked, NULL: then a64_load() or a64_store() is the way. size 1 to 4096. */
+uint8_t *a64_ram_at(struct a64_cpu *cpu, uint64_t address, unsigned size, bool write);
 /* Accesses with other rights than the current EL's: LDTR, STTR. */
 uint64_t a64_load_as(struct a64_cpu *cpu, uint64_t address, unsigned size, enum a64_tlb_index rights);
 void a64_store_as(struct a64_cpu *cpu, uint64_t address, unsigned size, uint64_t value, enum a64_tlb_index rights);

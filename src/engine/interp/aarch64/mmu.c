@@ -371,6 +371,15 @@ void a64_store(struct a64_cpu *cpu, uint64_t address, unsigned size, uint64_t va
 		store_slow(cpu, address, size, value, cpu->rights);
 }
 
+uint8_t *a64_ram_at(struct a64_cpu *cpu, uint64_t address, unsigned size, bool write)
+{
+	const struct a64_tlb_entry *entry = &cpu->tlb[cpu->data][slot_of(address)];
+
+	if ((write ? entry->write_tag : entry->read_tag) != (address & PAGE_MASK) || !on_one_page(address, size))
+		return NULL;
+	return (uint8_t *)(address + entry->addend);
+}
+
 uint64_t a64_load_as(struct a64_cpu *cpu, uint64_t address, unsigned size, enum a64_tlb_index rights)
 {
 	return load_slow(cpu, address, size, rights);

@@ -158,7 +158,9 @@ struct shape {
 
 static struct shape shape_of(struct a64_cpu *cpu, uint32_t insn)
 {
-	static const struct shape shapes[16] = {[0] = {4, 4}, [2] = {4, 1}, [4] = {3, 3}, [6] = {3, 1}, [7] = {1, 1}, [8] = {2, 2}, [10] = {2, 1}};
+	static const struct shape shapes[16] = {
+		[0] = {4, 4}, [2] = {4, 1}, [4] = {3, 3}, [6] = {3, 1}, [7] = {1, 1}, [8] = {2, 2}, [10] = {2, 1},
+	};
 	const struct shape shape = shapes[a64_bits(insn, 12, 4)];
 
 	if (!shape.registers || (shape.structure > 1 && a64_bits(insn, 10, 2) == 3 && !a64_bits(insn, 30, 1)))
@@ -172,6 +174,27 @@ static struct shape shape_of(struct a64_cpu *cpu, uint32_t insn)
 		for (unsigned e = 0; e < (elements); e++)                                                                              \
 			for (unsigned r = group; r < group + (shape).structure; r++)
 
+/* Whole registers of 8 or 16 bytes next to each other in memory that a64_ram_at() found; the rest of what is loaded is zero already. */
+static void load_registers(union a64_vreg *values, const uint8_t *ram, unsigned count, unsigned bytes)
+{
+	for (unsigned r = 0; r < count; r++) {
+		memcpy(&values[r].d[0], ram + r * bytes, 8);
+		if (bytes == 16)
+			memcpy(&values[r].d[1], ram + r * 16 + 8, 8);
+	}
+}
+
+static void store_registers(const struct a64_cpu *cpu, unsigned first, uint8_t *ram, unsigned count, unsigned bytes)
+{
+	for (unsigned r = 0; r < count; r++) {
+		const union a64_vreg *value = &cpu->s.v[(first + r) & 31];
+
+		memcpy(ram + r * bytes, &value->d[0], 8);
+		if (bytes == 16)
+			memcpy(ram + r * 16 + 8, &value->d[1], 8);
+	}
+}
+
 SEM(ld_multiple)
 {
 	const struct shape shape = shape_of(cpu, insn);
@@ -179,11 +202,16 @@ SEM(ld_multiple)
 	const uint64_t base = a64_base(cpu, a64_rn(insn));
 	union a64_vreg values[4] = {{.d = {0, 0}}};
 	uint64_t address = base;
+	const uint8_t *ram = shape.structure == 1 ? a64_ram_at(cpu, base, bytes * shape.registers, false) : NULL;
 
-	EACH_ELEMENT(shape, elements, r, e)
-	{
-		set_element(&values[r], e, scale, a64_load(cpu, address, 1u << scale));
-		address += 1u << scale;
+	if (ram) {
+		load_registers(values, ram, shape.registers, bytes);
+	} else {
+		EACH_ELEMENT(shape, elements, r, e)
+		{
+			set_element(&values[r], e, scale, a64_load(cpu, address, 1u << scale));
+			address += 1u << scale;
+		}
 	}
 	post_index(cpu, insn, base, bytes * shape.registers);
 	for (unsigned r = 0; r < shape.registers; r++)
@@ -196,11 +224,16 @@ SEM(st_multiple)
 	const unsigned scale = a64_bits(insn, 10, 2), bytes = 8u << a64_bits(insn, 30, 1), elements = bytes >> scale;
 	const uint64_t base = a64_base(cpu, a64_rn(insn));
 	uint64_t address = base;
+	uint8_t *ram = shape.structure == 1 ? a64_ram_at(cpu, base, bytes * shape.registers, true) : NULL;
 
-	EACH_ELEMENT(shape, elements, r, e)
-	{
-		a64_store(cpu, address, 1u << scale, element(&cpu->s.v[(a64_rd(insn) + r) & 31], e, scale));
-		address += 1u << scale;
+	if (ram) {
+		store_registers(cpu, a64_rd(insn), ram, shape.registers, bytes);
+	} else {
+		EACH_ELEMENT(shape, elements, r, e)
+		{
+			a64_store(cpu, address, 1u << scale, element(&cpu->s.v[(a64_rd(insn) + r) & 31], e, scale));
+			address += 1u << scale;
+		}
 	}
 	post_index(cpu, insn, base, bytes * shape.registers);
 }
