@@ -6,9 +6,10 @@
     viewer.pixels, viewer.width, viewer.height  # red, green, blue, nothing: four bytes each
 """
 import select
-import socket
 import struct
 import zlib
+
+from guest import connect
 
 RAW, NEW_FB_SIZE = 0, -223
 PIXELS = struct.pack(">BBBBHHHBBB3x", 32, 24, 0, 1, 255, 255, 255, 0, 8, 16)
@@ -16,9 +17,8 @@ PIXELS = struct.pack(">BBBBHHHBBB3x", 32, 24, 0, 1, 255, 255, 255, 0, 8, 16)
 
 class Viewer:
     def __init__(self, path, timeout=120):
-        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket = connect(path)  # which tries again where too many wait to be accepted
         self.socket.settimeout(timeout)
-        self.socket.connect(path)
         self.version = self.take(12)
         self.socket.sendall(b"RFB 003.008\n")
         self.security = self.take(self.take(1)[0])
