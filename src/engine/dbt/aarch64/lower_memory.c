@@ -244,7 +244,8 @@ static bool pair(struct translation *t, struct access access)
 	const int64_t offset = a64_sbits(t->insn, 15, 7) * size;
 	unsigned base, slow;
 
-	if ((mode & 1) && !access.simd && (first == n || second == n))
+	/* What is CONSTRAINED UNPREDICTABLE the interpreter decides. */
+	if (((mode & 1) && !access.simd && (first == n || second == n)) || (!access.store && first == second))
 		return false;
 	base = check_base(t);
 	base_plus(t, mode == 1 ? 0 : offset);
