@@ -190,7 +190,7 @@ static void random_state(union arch_state *state, uint64_t end)
 	s->sp[1] = DATA + 0x8000 + 16 * below(256);
 	s->sp[0] = random_integer(&rng);
 	for (unsigned i = 0; i < 32; i++)
-		s->v[i] = (union a64_vreg){.d = {random_integer(&rng), random_integer(&rng)}};
+		random_fill(&rng, &s->v[i], sizeof(s->v[i]));
 	s->fpcr = below(4) ? 0 : (uint32_t)random_next(&rng) & A64_FPCR_MASK;
 	s->fpsr = (uint32_t)random_next(&rng) & A64_FPSR_MASK;
 	s->pstate |= (uint64_t)below(16) << 28;

@@ -65,6 +65,7 @@ struct dbt64 {
 	struct dbt64_block **hash;
 	struct dbt64_block *blocks;
 	uint32_t block_count;
+	bool has_fma;
 	uint64_t translations, flushes; /* for statistics */
 };
 

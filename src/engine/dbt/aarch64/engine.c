@@ -36,6 +36,7 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 
 	if (d && !a64_cpu_init(&d->cpu, vcpu) && !dbt64_code_create(d)) {
 		d->cpu.run_translated = dbt64_run;
+		d->has_fma = dbt_host_has(X86_FEATURE_FMA);
 		vcpu->engine_vcpu = d;
 		return 0;
 	}

@@ -239,7 +239,7 @@ static void emit_entry(struct translation *t)
 static bool lower(struct translation *t, enum a64_op op)
 {
 	if (a64_class_of(op) != A64_CLASS_BASE)
-		return t->d->cpu.fp_enabled && t_simd(t, op);
+		return t->d->cpu.fp_enabled && (a64_class_of(op) == A64_CLASS_FP ? t_fp(t, op) : t_simd(t, op));
 	return t_alu(t, op) || t_memory(t, op) || t_control(t, op);
 }
 

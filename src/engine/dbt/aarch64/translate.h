@@ -99,5 +99,6 @@ bool t_alu(struct translation *t, enum a64_op op);
 bool t_memory(struct translation *t, enum a64_op op);
 bool t_control(struct translation *t, enum a64_op op);
 bool t_simd(struct translation *t, enum a64_op op);
+bool t_fp(struct translation *t, enum a64_op op);
 
 #endif
