@@ -54,6 +54,7 @@ struct dbt64 {
 	uint64_t sp;        /* the current stack pointer, when it is not in its register */
 	uint16_t flags;     /* translate.h */
 	_Atomic uint32_t stop; /* blocks are to end: somebody wants something of this vcpu */
+	bool stale;         /* the block at s.pc is no longer what memory has */
 	uint64_t jump_tag;  /* of entries that are right now: cpu.epoch and cpu.key */
 	uint8_t *link;      /* the displacement of the jump by which the code was left, to be linked; or NULL */
 	const struct dbt64_block *link_from;
@@ -89,6 +90,8 @@ void dbt64_help(struct dbt64 *d, uint32_t insn, a64_sem *fn);
 
 /* ---- stubs.c ---- */
 void dbt64_stubs_emit(struct dbt64 *d, struct emitter *e);
+/* Code that goes to the block at rax, in line: where each indirect branch has its own, the host foresees each by itself. */
+void dbt64_emit_look_up(const struct dbt64 *d, struct emitter *e);
 
 /* ---- translate.c ---- */
 /* Writes code for the block at pc, whose bytes begin at `guest` with room for max instructions on its page. False: no space. */

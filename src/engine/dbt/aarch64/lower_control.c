@@ -59,7 +59,7 @@ static bool branch_to_register(struct translation *t, bool links)
 	t_slow(t, t_jcc(t, 7)); /* neither all zeros nor all ones */
 	if (links)
 		store_return_address(t);
-	emit_jmp(t->e, t->d->look_up);
+	dbt64_emit_look_up(t->d, t->e);
 	t->done = true;
 	return true;
 }

@@ -37,11 +37,6 @@ void dbt64_help(struct dbt64 *d, uint32_t insn, a64_sem *fn)
 	to_translated(d);
 }
 
-static void remember(struct dbt64 *d, const struct dbt64_block *block)
-{
-	d->jumps[block->pc >> 2 & (DBT64_JUMPS - 1)] = (struct dbt64_jump){.pc = block->pc, .tag = d->jump_tag, .code = block->code};
-}
-
 /* Links lead to blocks of the same page and mode only: where one may run so may the other. */
 static void follow_link(struct dbt64 *d, uint64_t flushes, const struct dbt64_block *block)
 {
@@ -51,6 +46,23 @@ static void follow_link(struct dbt64 *d, uint64_t flushes, const struct dbt64_bl
 	d->link = NULL;
 	if (at && flushes == d->flushes && (from->gpa & PAGE_MASK) == (block->gpa & PAGE_MASK) && from->key == block->key)
 		dbt64_link(d, at, block);
+}
+
+/* The code at s.pc: mostly the table of jumps knows it. */
+static const uint8_t *code_at_pc(struct dbt64 *d)
+{
+	struct dbt64_jump *jump = &d->jumps[d->cpu.s.pc >> 2 & (DBT64_JUMPS - 1)];
+	const uint64_t flushes = d->flushes;
+	const struct dbt64_block *block;
+
+	d->jump_tag = (uint64_t)d->cpu.epoch << 32 | d->cpu.key;
+	if (jump->pc == d->cpu.s.pc && jump->tag == d->jump_tag && !d->link && !d->stale)
+		return jump->code;
+	d->stale = false;
+	block = dbt64_block_find(d, d->cpu.s.pc);
+	*jump = (struct dbt64_jump){.pc = block->pc, .tag = d->jump_tag, .code = block->code};
+	follow_link(d, flushes, block);
+	return block->code;
 }
 
 void dbt64_run(struct a64_cpu *cpu)
@@ -64,14 +76,11 @@ void dbt64_run(struct a64_cpu *cpu)
 		atomic_store(&d->stop, 0);
 		if (cpu->attention || atomic_load(&cpu->vcpu->request))
 			return;
-		const uint64_t flushes = d->flushes;
-		const struct dbt64_block *block = dbt64_block_find(d, cpu->s.pc);
 
-		d->jump_tag = (uint64_t)cpu->epoch << 32 | cpu->key;
-		remember(d, block);
-		follow_link(d, flushes, block);
+		const uint8_t *code = code_at_pc(d);
+
 		to_translated(d);
-		((void (*)(struct dbt64 *, const uint8_t *))d->enter)(d, block->code);
+		((void (*)(struct dbt64 *, const uint8_t *))d->enter)(d, code);
 		from_translated(d);
 	}
 }

@@ -67,7 +67,7 @@ static void emit_leave(struct dbt64 *d, struct emitter *e)
 	emit_ret(e);
 }
 
-static void emit_look_up(struct dbt64 *d, struct emitter *e)
+void dbt64_emit_look_up(const struct dbt64 *d, struct emitter *e)
 {
 	const int32_t table = (int32_t)offsetof(struct dbt64, jumps) - STATE_BIAS;
 	const struct host_mem entry = {.base = HOST_RBP, .index = HOST_RCX, .scale = 1, .disp = table};
@@ -75,7 +75,6 @@ static void emit_look_up(struct dbt64 *d, struct emitter *e)
 
 	tag.disp += (int32_t)offsetof(struct dbt64_jump, tag);
 	code.disp += (int32_t)offsetof(struct dbt64_jump, code);
-	d->look_up = emit_here(e);
 	emit_lea(e, HOST_RCX, (struct host_mem){.base = HOST_NONE, .index = HOST_RAX, .scale = 8}, 4);
 	t_op_imm_raw(e, X86_AND, HOST_RCX, (DBT64_JUMPS - 1) * sizeof(struct dbt64_jump), 4);
 	emit_op_mem(e, X86_CMP + 2, HOST_RAX, entry, 8);
@@ -104,6 +103,7 @@ void dbt64_stubs_emit(struct dbt64 *d, struct emitter *e)
 {
 	emit_enter(d, e);
 	emit_leave(d, e);
-	emit_look_up(d, e);
+	d->look_up = emit_here(e);
+	dbt64_emit_look_up(d, e);
 	emit_help(d, e);
 }

@@ -207,6 +207,9 @@ static void emit_cold(struct translation *t, const struct cold *cold)
 		else
 			emit_jmp(t->e, t->d->leave);
 		break;
+	case COLD_STALE:
+		emit_store_imm(t->e, t_state(offsetof(struct dbt64, stale)), 1, 1);
+		__attribute__((fallthrough));
 	case COLD_LEAVE:
 		emit_mov_imm(t->e, HOST_RAX, cold->pc);
 		emit_jmp(t->e, t->d->leave_to);
@@ -230,7 +233,7 @@ static void emit_entry(struct translation *t)
 	emit_mov_imm(t->e, HOST_RAX, (uintptr_t)t->block->page_word);
 	emit_op_mem(t->e, 0x81, 7, mem_base(HOST_RAX, 0), 4);
 	emit_u32(t->e, t->block->generation);
-	add_cold(t, t_jcc(t, 5))->kind = COLD_LEAVE;
+	add_cold(t, t_jcc(t, 5))->kind = COLD_STALE;
 	emit_op_mem(t->e, 0x83, 7, t_state(offsetof(struct dbt64, stop)), 4);
 	emit_u8(t->e, 0);
 	add_cold(t, t_jcc(t, 5))->kind = COLD_LEAVE;

@@ -34,7 +34,7 @@ struct cold {
 	uint8_t *back;  /* where it goes on */
 	uint64_t pc;
 	uint32_t insn;
-	enum { COLD_HELP, COLD_LEAVE, COLD_LINK } kind;
+	enum { COLD_HELP, COLD_STALE, COLD_LEAVE, COLD_LINK } kind;
 	uint64_t target; /* LINK */
 };
 #define COLD_MAX 256
