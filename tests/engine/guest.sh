@@ -17,10 +17,11 @@ skip() {
 	exit 77
 }
 
-# value FIELD: of this engine, from `ruse engines --json` (one field a line).
+# value FIELD: of this engine for x86-64 guests, from `ruse engines --json` (one field a line).
 value() {
 	"$ruse" engines --json | awk -v engine="\"$engine\"," -v field="\"$1\":" '
 		$1 == "\"name\":" { ours = $2 == engine }
+		$1 == "\"guests\":" && $2 != "\"x86_64\"," { ours = 0 }
 		ours && $1 == field { sub(/^[^:]*: */, ""); sub(/,$/, ""); print }'
 }
 
