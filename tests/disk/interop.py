@@ -230,10 +230,10 @@ def refusals(directory):
     assert "looks like a qcow2 image" in run(RUSE, "disk", "convert", f"{directory}/guest.img", top + ".2", status=1)
     os.rename(f"{directory}/guest.img", f"{directory}/guest.qcow2")
     run(RUSE, "disk", "convert", f"{directory}/guest.qcow2", top + ".2", "--format", "raw")
-    # Features that we don't have.
+    # Features that we don't have. (Encryption is AES's: QEMU measures the machine to create LUKS, and fails on a busy one.)
     for option, words in (("extended_l2=on,cluster_size=65536", "extended_l2"), (f"data_file={directory}/data", "data_file"),
-                          ("encrypt.format=luks,encrypt.key-secret=s", "encrypted")):
-        run("qemu-img", "create", "-q", "-f", "qcow2", *(["--object", "secret,id=s,data=x"] if "luks" in option else []), "-o", option,
+                          ("encrypt.format=aes,encrypt.key-secret=s", "encrypted")):
+        run("qemu-img", "create", "-q", "-f", "qcow2", *(["--object", "secret,id=s,data=x"] if "encrypt" in option else []), "-o", option,
             f"{directory}/feature.qcow2", "1M")
         said = run(RUSE, "disk", "convert", f"{directory}/feature.qcow2", top + ".3", status=1)
         assert words in said, said
