@@ -1,13 +1,13 @@
 """Builds what the guests run: the program suite, the bare guests, and archives behind the initramfs of ./run.
 
 Example:
-    guest, suite = build_guest(top, work)
+    guest, suite = build_guest(top, work, loops)
 """
-import os
 import shlex
 import subprocess
 from pathlib import Path
 
+from architecture import X86_64
 from machines import INIT_MARK, BenchError, Guest
 
 # Says that it is there, and goes on as ./run's guest does.
@@ -45,26 +45,32 @@ def join_archives(path, *archives):
     return path
 
 
-def build_programs(top, work, loops):
+def build_suite(top, compiler, suite):
+    programs = sorted((top / "benchmarks" / "programs").glob("*.c"))
+    run([*shlex.split(compiler), *CFLAGS, "-o", suite, *programs, "-lm"], f"compiling the program suite by {compiler}")
+    return suite
+
+
+def build_bare(top, work, loops):
     programs = top / "benchmarks" / "programs"
-    compiler = os.environ.get("CC", "gcc")
-    suite = work / "suite"
-    run([compiler, *CFLAGS, "-o", suite, *sorted(programs.glob("*.c")), "-lm"], "compiling the program suite")
     bare = {}
     for name, define in {**BARE, "loop": f"LOOP={loops}"}.items():
         bare[name] = work / f"bare-{name}"
-        run([compiler, "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments",
+        run([*shlex.split(X86_64.compiler), "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments",
              f"-Wl,-T,{top}/guests/lib/guest.ld", f"-D{define}", "-o", bare[name], programs / "bare.S"],
             "building a bare guest")
-    return suite, bare
+    return bare
 
 
-def build_guest(top, work, loops):
-    suite, bare = build_programs(top, work, loops)
-    kernel, initrd = (Path(line) for line in run([top / "guests" / "fetch.sh"], "fetching the guest").split("\n")[:2])
+def build_guest(top, work, loops, arch=X86_64):
+    """The guest, and the suite for the host, which is the same file where both have one architecture."""
+    suite = build_suite(top, X86_64.compiler, work / "suite")
+    guest_suite = suite if arch is X86_64 else build_suite(top, arch.compiler, work / f"suite-{arch.name}")
+    bare = build_bare(top, work, loops) if arch.bare else {}
+    kernel, initrd = (Path(line) for line in run([top / "guests" / "fetch.sh", arch.debian], "fetching the guest").split("\n")[:2])
     base = initrd.read_bytes()
     ours = cpio({"bench": (0o040755, b""), "bench/init": (0o100755, INIT.encode()),
-                 "bench/suite": (0o100755, suite.read_bytes())})
+                 "bench/suite": (0o100755, guest_suite.read_bytes())})
 
     def initrd_of(command):
         """With the command where ruse puts it (src/host/linux/command.c)."""

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from architecture import X86_64
 from process import read_memory
 
 INIT_MARK = "bench: init"
@@ -21,7 +22,7 @@ END_MARK = "bench: end"
 LINUX_MEMORY_MIB = 512
 BARE_MEMORY_MIB = 128
 # panic=-1: a guest that panics resets, and so ends.
-APPEND = "console=ttyS0 quiet panic=-1 rdinit=/bench/init"
+APPEND = "quiet panic=-1 rdinit=/bench/init"
 # What bare.S writes to isa-debug-exit, as that makes an exit status of it.
 BARE_STATUS = 32 << 1 | 1
 # Debian's kernel takes this long at most, on the slowest engine.
@@ -68,21 +69,25 @@ class Run:
     output: str = ""
 
 
+def append(arch, boot):
+    return f"console={arch.console} {APPEND}{boot.append}"
+
+
 class Ruse:
-    def __init__(self, program, engine):
-        self.program, self.engine = program, engine
+    def __init__(self, program, engine, arch=X86_64):
+        self.program, self.engine, self.arch = program, engine, arch
         self.name = f"ruse {engine}"
 
     @functools.cached_property
     def keeps_translations(self):
-        if self.engine != "dbt":
+        if self.engine != "dbt" or self.arch is not X86_64:
             return False
         usage = subprocess.run([self.program, "run", "--help"], capture_output=True, text=True, check=False).stdout
         return "--tb-cache" in usage
 
     def linux(self, guest, boot, console, files):
         argv = [self.program, "run", "--engine", self.engine, "--memory", f"{LINUX_MEMORY_MIB}M", "--no-reboot"]
-        argv += ["--kernel", guest.kernel, "--initrd", guest.initrd, "--append", APPEND + boot.append]
+        argv += ["--kernel", guest.kernel, "--initrd", guest.initrd, "--append", append(self.arch, boot)]
         argv += ["--serial", f"file={console}", "--cpus", str(boot.cpus)]
         argv += ["--tb-cache", boot.tb_cache] if self.keeps_translations else []
         argv += ["--disk", boot.disk] if boot.disk else []
@@ -95,20 +100,20 @@ class Ruse:
 
 
 class Qemu:
-    def __init__(self, board):
-        self.board = board
+    def __init__(self, board, arch=X86_64):
+        self.board, self.arch = board, arch
         self.name = f"QEMU TCG {board}"
 
     def base(self, memory):
-        return ["qemu-system-x86_64", "-accel", "tcg", "-M", self.board, "-m", str(memory), "-nodefaults",
-                "-no-user-config", "-display", "none", "-no-reboot"]
+        return [f"qemu-system-{self.arch.name}", "-accel", "tcg", "-M", self.board, *dict(self.arch.boards)[self.board], "-m", str(memory),
+                "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
 
     def linux(self, guest, boot, console, files):
         """The same devices as ruse's, the command's ports too: the guest's init does the same."""
         bus = "device" if self.board == "microvm" else "pci"
         initrd = guest.initrd_of(boot.command) if boot.command else guest.initrd
         argv = self.base(LINUX_MEMORY_MIB) + ["-smp", str(boot.cpus)]
-        argv += ["-kernel", guest.kernel, "-initrd", initrd, "-append", APPEND + boot.append]
+        argv += ["-kernel", guest.kernel, "-initrd", initrd, "-append", append(self.arch, boot)]
         argv += ["-serial", f"file:{console}", "-device", f"virtio-rng-{bus}", "-device", f"virtio-serial-{bus}"]
         argv += ["-chardev", "null,id=stdin", "-device", "virtserialport,chardev=stdin,name=ruse.stdin"]
         for port in ("stdout", "stderr", "status"):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import report
 import tree
+from architecture import ARCHITECTURES
 from figures import NATIVE
 from groups import GROUPS, LOOP_ROUNDS, Bench, copy_image, measure_round
 from guest import build_guest
@@ -24,8 +25,6 @@ from machines import BenchError, Qemu, Ruse
 from net import Peer
 
 DISK_MIB = 32
-# The programs' architecture.
-GUESTS = "x86_64"
 # The interpreter takes minutes for real programs: only if it is asked for.
 SLOW_ENGINES = ("interp",)
 # A /dev/kvm that is slower has no hardware behind it: it interprets.
@@ -113,24 +112,29 @@ def describe_host(program, options, guest):
         "processor": processor(),
         "processors": os.cpu_count(),
         "host_kernel": platform.release(),
+        "guests": options.arch.name,
         "guest_kernel": guest_version(guest.kernel),
         "ruse": first_line([program, "version"]),
-        "qemu": first_line(["qemu-system-x86_64", "--version"]),
+        "qemu": first_line([f"qemu-system-{options.arch.name}", "--version"]),
         "rounds": options.runs,
         "milliseconds_each": options.time,
     }
 
 
 def guest_version(kernel):
-    """A bzImage says its version where the header points (Linux's Documentation/arch/x86/boot.rst, kernel_version)."""
+    """A bzImage says its version where the header points (Linux's Documentation/arch/x86/boot.rst, kernel_version), an arm64 Image only in
+    its banner."""
     image = Path(kernel).read_bytes()
+    if image[0x38:0x3C] == b"ARM\x64":
+        banner = image.find(b"Linux version ")
+        return image[banner:banner + 100].split(b" ")[2].decode(errors="replace") if banner >= 0 else "unknown"
     offset = int.from_bytes(image[0x20E:0x210], "little")
     return image[offset + 0x200:].split(b" ", 1)[0].decode(errors="replace") if offset else "unknown"
 
 
 # ---- engines ----
 
-def usable_engines(program):
+def usable_engines(program, guests="x86_64"):
     """Names of ruse's engines that are worth measuring, and remarks about the others."""
     engines = json.loads(subprocess.run([program, "engines", "--json"], capture_output=True, text=True,
                                         check=True).stdout)
@@ -138,7 +142,7 @@ def usable_engines(program):
     names, remarks = [], []
     for engine in engines:
         speed = engine.get("instructions_per_second") or 0
-        if engine.get("guests", GUESTS) != GUESTS:
+        if engine["guests"] != guests:
             continue
         if not engine["works"]:
             remarks.append(f"{engine['name']} not measured: {engine.get('why', 'does not work here')}")
@@ -173,11 +177,16 @@ def parse(argv, top):
     parser.add_argument("--ruse", type=Path, help="the program (default build/ruse, built if it is not there)")
     parser.add_argument("--results", type=Path, help="where the results go (default benchmarks/results; nowhere with "
                         "--only or --machines)")
+    parser.add_argument("--arch", choices=list(ARCHITECTURES), default="x86_64", help="the guests' architecture (default x86_64)")
     options = parser.parse_args(argv)
+    options.arch = ARCHITECTURES[options.arch]
+    for name in options.only or []:
+        if name not in options.arch.groups:
+            parser.error(f"{name} is not measured for {options.arch.name}: {', '.join(options.arch.groups)} are")
     if not options.results and not options.only and not options.machines:
-        options.results = top / "benchmarks" / "results"
+        options.results = top / "benchmarks" / "results" / options.arch.results
     options.runs = options.runs if options.runs is not None else 2 if options.quick else 5
-    options.only = options.only or list(GROUPS)
+    options.only = options.only or list(options.arch.groups)
     options.time = 100 if options.quick else 300
     options.seconds = 1
     options.idle_seconds = 3 if options.quick else 10
@@ -202,18 +211,19 @@ def find_program(options, top):
 def choose_machines(program, options):
     """Ours and QEMU's, those that are only started, ours that are slow, and remarks about others."""
     asked = options.machines or []
-    engines, remarks = usable_engines(program)
-    machines = [Ruse(program, engine) for engine in engines if engine in asked or not asked]
+    arch = options.arch
+    engines, remarks = usable_engines(program, arch.name)
+    machines = [Ruse(program, engine, arch) for engine in engines if engine in asked or not asked]
     slow = [machine for machine in machines if machine.engine in SLOW_ENGINES and not asked]
     remarks += [f"{machine.name}: neither real programs nor the idle guest (--machines {machine.engine} measures them)"
                 for machine in slow if {"real", "idle"} & set(options.only)]
     boot_only = []
     if "qemu" in asked or not asked:
-        if shutil.which("qemu-system-x86_64"):
-            machines.append(Qemu("q35"))
-            boot_only.append(Qemu("microvm"))
+        if shutil.which(f"qemu-system-{arch.name}"):
+            boards = [Qemu(board, arch) for board, _ in arch.boards]
+            machines, boot_only = machines + boards[:1], boards[1:]
         else:
-            remarks.append("QEMU not measured: qemu-system-x86_64 is not installed (packages.txt)")
+            remarks.append(f"QEMU not measured: qemu-system-{arch.name} is not installed (packages.txt)")
     return machines, boot_only, slow, remarks
 
 
@@ -234,7 +244,7 @@ def measure(options, top, work):
     machines, boot_only, slow, remarks = choose_machines(program, options)
     native = not options.machines or NATIVE in options.machines
     say("building the programs and the guest")
-    guest, suite = build_guest(top, work, LOOP_ROUNDS)
+    guest, suite = build_guest(top, work, LOOP_ROUNDS, options.arch)
     disk = work / "disk.raw"
     disk.write_bytes(os.urandom(1 << 20) * DISK_MIB)
     real_tree, why = prepare_tree(options, top, work, suite)

@@ -24,12 +24,12 @@ def spread(entry):
 
 # ---- table ----
 
-def table(head, figures, reference, columns):
+def table(head, figures, reference, columns, limits):
     """One row a figure; a ratio in each machine's column, against the reference column. Then that ratio again of the
     machine that it is about, with the target beside it, and how it compares with the others' machines."""
     subject = subject_of(columns)
     theirs = [name for name in columns if name.startswith("QEMU ")] if subject else []
-    targets = bool(reference in columns and subject and LIMITS.keys() & figures.keys())
+    targets = bool(reference in columns and subject and limits.keys() & figures.keys())
     heads = [head, *columns, *((f"{subject}: ratio to native", "target") if targets else ()),
              *(f"{subject} against {other}" for other in theirs), "spread"]
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
@@ -44,7 +44,7 @@ def table(head, figures, reference, columns):
             cells.append(cell)
         if targets:
             ratio = better(entry, reference, subject)
-            cells += [f"{number(ratio)}x" if ratio else "", f"≤ {LIMITS[name]:g}x" if name in LIMITS else ""]
+            cells += [f"{number(ratio)}x" if ratio else "", f"≤ {limits[name]:g}x" if name in limits else ""]
         for other in theirs:
             ratio = better(entry, subject, other)
             cells.append(f"{number(ratio)}x" if ratio else "")
@@ -100,7 +100,7 @@ SECTIONS = (
 def text(host, groups):
     lines = ["# Measured", ""]
     lines += [f"{host['date']}, {host['processors']} x {host['processor']}, host Linux {host['host_kernel']}, guest "
-              f"Linux {host['guest_kernel']}, {host['ruse']}, {host['qemu']}. Medians of {host['rounds']} rounds of "
+              f"Linux {host['guest_kernel']} ({host['guests']}), {host['ruse']}, {host['qemu']}. Medians of {host['rounds']} rounds of "
               "one run.", ""]
     busy = host["busy_with_other_work"]
     if busy > 0.1:
@@ -114,14 +114,14 @@ def text(host, groups):
         lines += [f"- {remark}"]
     if host["remarks"]:
         lines += [""]
-    rows = evaluate(groups, [name for name in all_machines(groups) if name != NATIVE])
+    rows = evaluate(groups, [name for name in all_machines(groups) if name != NATIVE], host["guests"])
     if rows:
         lines += ["## Targets", "", "Slow-downs against native, unless said otherwise; medians.", ""]
         lines += target_table(rows, [name for name in all_machines(groups) if name != NATIVE]) + [""]
     for group, heading, head, reference, explanation in SECTIONS:
         if group in groups:
             lines += [f"## {heading}", "", explanation, ""]
-            lines += table(head, groups[group], reference, machines_of(groups[group])) + [""]
+            lines += table(head, groups[group], reference, machines_of(groups[group]), LIMITS[host["guests"]]) + [""]
     lines += ["Spread: the widest of the row's series, largest minus smallest round over the median."]
     return "\n".join(lines) + "\n"
 
@@ -176,7 +176,7 @@ class Panel:
 def chart(host, groups):
     slow = {name: entry for group in ("programs", "real", "devices", "blk", "net") for name, entry in groups.get(group, {}).items()}
     slow_names = [name for name in machines_of(slow) if name != NATIVE]
-    slow_rows = [(title(name), {machine: better(entry, NATIVE, machine) for machine in slow_names}, LIMITS.get(name))
+    slow_rows = [(title(name), {machine: better(entry, NATIVE, machine) for machine in slow_names}, LIMITS[host["guests"]].get(name))
                  for name, entry in slow.items()]
     machine = groups.get("machine", {})
     names = machines_of(machine)
@@ -219,7 +219,7 @@ def make_panel(title, rows, names):
 
 def write(directory, host, groups):
     directory.mkdir(parents=True, exist_ok=True)
-    targets = evaluate(groups, [name for name in all_machines(groups) if name != NATIVE])
+    targets = evaluate(groups, [name for name in all_machines(groups) if name != NATIVE], host["guests"])
     for name, content in {"host": host, "targets": targets, **groups}.items():
         (directory / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     (directory / "table.md").write_text(text(host, groups))

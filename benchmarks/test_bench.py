@@ -16,6 +16,7 @@ TOP, RUSE = (Path(sys.argv.pop(1)).resolve() for _ in range(2))
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(TOP / "benchmarks"))
 
+import architecture  # noqa: E402
 import figures  # noqa: E402
 import groups  # noqa: E402
 import guest  # noqa: E402
@@ -29,7 +30,7 @@ import targets  # noqa: E402
 import tree  # noqa: E402
 
 HOST = {"date": "2026-01-01 00:00 UTC", "processor": "A & B <C>", "processors": 2, "host_kernel": "6.1",
-        "guest_kernel": "6.1", "ruse": "ruse 1", "qemu": "QEMU 7", "rounds": 3, "busy_with_other_work": 0.0,
+        "guests": "x86_64", "guest_kernel": "6.1", "ruse": "ruse 1", "qemu": "QEMU 7", "rounds": 3, "busy_with_other_work": 0.0,
         "remarks": ["kvm not measured: no"]}
 
 
@@ -112,7 +113,7 @@ class GuestFiles(unittest.TestCase):
     def test_bare_guests(self):
         machine = machines.Ruse(RUSE, "interp")
         with tempfile.TemporaryDirectory() as name:
-            _, bare = guest.build_programs(TOP, Path(name), 10)
+            bare = guest.build_bare(TOP, Path(name), 10)
             self.assertGreater(machines.run_bare(machine, bare["exit"]), 0)
             self.assertGreater(machines.run_bare(machine, bare["loop"]), 0)
             self.assertGreater(machines.first_instruction(machine, bare["exit"]), 0)
@@ -125,7 +126,7 @@ class GuestFiles(unittest.TestCase):
     def test_memory_of_every_engine(self):
         engines, _ = measure.usable_engines(RUSE)
         with tempfile.TemporaryDirectory() as name:
-            _, bare = guest.build_programs(TOP, Path(name), 10)
+            bare = guest.build_bare(TOP, Path(name), 10)
             for engine in engines:
                 memory = machines.bare_memory(machines.Ruse(RUSE, engine), bare["spin"])
                 # A translator maps the guest's memory many times; it is the guest's each time.
@@ -136,13 +137,12 @@ class GuestFiles(unittest.TestCase):
     def test_programs_run_on_the_host(self):
         with tempfile.TemporaryDirectory() as name:
             work = Path(name)
-            suite, bare = guest.build_programs(TOP, work, 10)
+            suite = guest.build_suite(TOP, architecture.X86_64.compiler, work / "suite")
             (work / "disk").write_bytes(bytes(measure.DISK_MIB << 20))
             output = subprocess.run([suite, "--time", "1", "--disk", work / "disk"], capture_output=True, text=True,
                                     check=True).stdout
             result = measure.Series()
             result.add_output("native", output)
-            self.assertEqual(sorted(bare), ["exit", "loop", "spin"])
             bench = groups.Bench(measure.Series(), [], [], True, None, suite, work / "disk", None,
                                  types.SimpleNamespace(time=1), work)
             (work / "disk.qcow2").touch()
@@ -165,7 +165,7 @@ class GuestFiles(unittest.TestCase):
             return subprocess.run([program, *arguments], capture_output=True, text=True, check=check)
 
         with tempfile.TemporaryDirectory() as name:
-            program, _ = guest.build_programs(TOP, Path(name), 10)
+            program = guest.build_suite(TOP, architecture.X86_64.compiler, Path(name) / "suite")
             self.assertEqual([line.split()[0] for line in suite("--time", "1", "--tests", "hash,pipe").stdout.splitlines()],
                              ["hash", "pipe"])
             self.assertEqual(suite("--tests", "none").stdout, "")
@@ -335,6 +335,16 @@ class Targets(unittest.TestCase):
         del programs["tree"]
         self.assertEqual(self.rows({"programs": programs}), {})
 
+    def test_against_tcg(self):
+        programs = {figure: {"unit": "ns", "median": {"native": 1, "ruse dbt": 3, "QEMU TCG virt": 10}} for figure in figures.COMPUTE}
+        rows = {row["title"]: row for row in targets.evaluate({"programs": programs}, ["ruse dbt", "QEMU TCG virt"], "aarch64")}
+        mean = rows["compute programs, geometric mean, against TCG"]
+        self.assertAlmostEqual(mean["values"]["ruse dbt"], 0.3)
+        self.assertEqual((list(mean["values"]), mean["met"]), (["ruse dbt"], {"ruse dbt": True}))
+        native = rows["compute programs, geometric mean, against native"]
+        self.assertEqual((native["limit"], native["met"]["ruse dbt"]), (None, None))
+        self.assertFalse(rows["double floating point (48x48 matrices), against TCG"]["met"]["ruse dbt"])
+
     def test_rates_and_times(self):
         rows = self.rows({"real": {"openssl-sha256": entry("MB/s", native=1000, dbt=400),
                                    "gcc": entry("ns", native=2, dbt=3)}})
@@ -437,6 +447,7 @@ class Options(unittest.TestCase):
     def test_defaults(self):
         options = measure.parse([], TOP)
         self.assertEqual((options.runs, options.only), (5, list(groups.GROUPS)))
+        self.assertEqual(list(groups.GROUPS), list(options.arch.groups))
         self.assertEqual(options.results, TOP / "benchmarks" / "results")
 
     def test_a_part_is_not_recorded(self):
@@ -444,10 +455,20 @@ class Options(unittest.TestCase):
         self.assertIsNone(measure.parse(["--machines", "dbt"], TOP).results)
         self.assertEqual(measure.parse(["--machines", "dbt", "--results", "/x"], TOP).results, Path("/x"))
 
+    def test_other_guests(self):
+        options = measure.parse(["--arch", "aarch64"], TOP)
+        self.assertEqual(options.results, TOP / "benchmarks" / "results" / "aarch64")
+        self.assertNotIn("bare", options.only)
+        names = [machine.name for machine in measure.choose_machines(RUSE, options)[0]]
+        self.assertEqual(names, ["ruse dbt", "ruse interp", "QEMU TCG virt"])
+        argv = machines.Qemu("virt", options.arch).linux(machines.Guest("k", "i", None, {}), machines.Boot(), "c", "f")
+        self.assertEqual(argv[0], "qemu-system-aarch64")
+        self.assertIn("console=ttyAMA0", " ".join(map(str, argv)))
+
     def test_unknown_names(self):
         with open(os.devnull, "w", encoding="ascii") as sys.stderr:
             try:
-                for argv in (["--only", "everything"], ["--machines", "bochs"], ["--runs", "0"]):
+                for argv in (["--only", "everything"], ["--machines", "bochs"], ["--runs", "0"], ["--arch", "aarch64", "--only", "pti"]):
                     with self.assertRaises(SystemExit):
                         measure.parse(argv, TOP)
             finally:
