@@ -19,6 +19,7 @@
 #include "engine/dbt/dbt_engine.h"
 #include "engine/interp/interp.h"
 #include "tests/oracle/random.h"
+#include "tests/unit/float_operands.h"
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -160,10 +161,15 @@ static uint32_t tame(uint32_t word)
 	return word;
 }
 
+#define NEAR_FORMS 80
+static unsigned near_form;
+
 static uint32_t random_instruction(void)
 {
 	for (;;) {
-		const struct form *form = &forms[below(ARRAY_SIZE(forms))];
+		/* Forms of one class are together: a program is mostly of what is near its own. */
+		const unsigned any = below(ARRAY_SIZE(forms)), near = (near_form + below(NEAR_FORMS)) % ARRAY_SIZE(forms);
+		const struct form *form = &forms[below(3) ? near : any];
 		const uint32_t word = tame(form->value | ((uint32_t)random_next(&rng) & ~form->mask));
 		const enum a64_op op = a64_decode(word);
 
@@ -171,6 +177,22 @@ static uint32_t random_instruction(void)
 		if (!is_excluded(op) && (op != A64_UNALLOCATED || !below(50)))
 			return word;
 	}
+}
+
+/* Any bits, or numbers of one format in all elements. */
+static void random_vector(union a64_vreg *v)
+{
+	static struct float_random floats;
+	const unsigned format = below(4);
+
+	floats.state ^= random_next(&rng);
+	random_fill(&rng, v, sizeof(*v));
+	for (unsigned i = 0; i < 2 && format == 1; i++)
+		v->d[i] = operand_ieee(&floats, 11, 52);
+	for (unsigned i = 0; i < 4 && format == 2; i++)
+		v->s[i] = (uint32_t)operand_ieee(&floats, 8, 23);
+	for (unsigned i = 0; i < 8 && format == 3; i++)
+		v->h[i] = (uint16_t)operand_ieee(&floats, 5, 10);
 }
 
 static void random_state(union arch_state *state, uint64_t end)
@@ -190,9 +212,9 @@ static void random_state(union arch_state *state, uint64_t end)
 	s->sp[1] = DATA + 0x8000 + 16 * below(256);
 	s->sp[0] = random_integer(&rng);
 	for (unsigned i = 0; i < 32; i++)
-		random_fill(&rng, &s->v[i], sizeof(s->v[i]));
+		random_vector(&s->v[i]);
 	s->fpcr = below(4) ? 0 : (uint32_t)random_next(&rng) & A64_FPCR_MASK;
-	s->fpsr = (uint32_t)random_next(&rng) & A64_FPSR_MASK;
+	s->fpsr = below(2) ? 0 : (uint32_t)random_next(&rng) & A64_FPSR_MASK;
 	s->pstate |= (uint64_t)below(16) << 28;
 	s->sys[A64_SYS_SCTLR_EL1] |= A64_SCTLR_M | A64_SCTLR_SPAN | (below(2) ? A64_SCTLR_SA : 0);
 	s->sys[A64_SYS_TCR_EL1] = 25 | 1ull << 23 | 5ull << 32; /* 39 bits by TTBR0, none by TTBR1 */
@@ -285,6 +307,7 @@ static bool round_of(struct machine *machines)
 {
 	uint32_t code[LENGTH + 8];
 
+	near_form = below(ARRAY_SIZE(forms));
 	for (unsigned i = 0; i < ARRAY_SIZE(code); i++)
 		code[i] = i < LENGTH ? random_instruction() : HVC;
 	for (unsigned again = 0; again < 3; again++) {

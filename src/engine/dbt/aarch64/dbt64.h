@@ -55,6 +55,8 @@ struct dbt64 {
 	uint16_t flags;     /* translate.h */
 	_Atomic uint32_t stop; /* blocks are to end: somebody wants something of this vcpu */
 	bool stale;         /* the block at s.pc is no longer what memory has */
+	bool fp_live;       /* MXCSR has flags that FPSR has not: it was cleared when this was set */
+	uint32_t mxcsr_clear; /* no flags, no exceptions, to nearest */
 	uint64_t jump_tag;  /* of entries that are right now: cpu.epoch and cpu.key */
 	uint8_t *link;      /* the displacement of the jump by which the code was left, to be linked; or NULL */
 	const struct dbt64_block *link_from;
@@ -67,6 +69,7 @@ struct dbt64 {
 	struct dbt64_block *blocks;
 	uint32_t block_count;
 	bool has_fma;
+	uint64_t smallest[2][2]; /* twice the bits of the smallest normal number in each lane: of single, of double */
 	uint64_t translations, flushes; /* for statistics */
 };
 

@@ -143,7 +143,7 @@ static void load_general(struct translation *t, unsigned n, const struct access 
 /* By xmm0; what is not loaded of a register becomes zero. */
 static void move_simd(struct translation *t, unsigned n, const struct access *access, struct host_mem mem)
 {
-	const struct host_mem home = t_state(offsetof(struct dbt64, cpu.s.v) + 16 * n);
+	const struct host_mem home = t_vector_home(n);
 	const unsigned size = access->scale == 3 ? 8 : 4;
 
 	if (access->scale == 4) {
@@ -154,13 +154,16 @@ static void move_simd(struct translation *t, unsigned n, const struct access *ac
 		emit_load(t->e, HOST_RDX, home, size);
 		emit_store(t->e, mem, HOST_RDX, 1u << access->scale);
 	} else {
-		if (access->scale < 2)
+		if (access->scale < 2) {
 			emit_op_mem(t->e, access->scale ? 0x0fb7 : 0x0fb6, HOST_RDX, mem, 4);
-		else
-			emit_load(t->e, HOST_RDX, mem, size);
-		emit_store(t->e, home, HOST_RDX, 8);
-		emit_mov_imm(t->e, HOST_RDX, 0);
-		emit_store(t->e, t_state(offsetof(struct dbt64, cpu.s.v) + 16 * n + 8), HOST_RDX, 8);
+			emit_u8(t->e, 0x66);
+			emit_op_reg(t->e, 0x0f6e, 0, HOST_RDX, 4); /* movd */
+		} else {
+			emit_u8(t->e, access->scale == 3 ? 0xf2 : 0xf3);
+			emit_op_mem(t->e, 0x0f10, 0, mem, 4); /* movsd, movss */
+		}
+		/* As one store: a load of the whole register could not be served by two. */
+		emit_op_mem(t->e, 0x0f11, 0, home, 4);
 	}
 }
 

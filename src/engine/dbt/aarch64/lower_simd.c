@@ -2,11 +2,6 @@
  */
 #include "engine/dbt/aarch64/translate.h"
 
-static struct host_mem home(unsigned n)
-{
-	return t_state(offsetof(struct dbt64, cpu.s.v) + 16 * n);
-}
-
 static bool is_whole(uint32_t insn)
 {
 	return insn & 1u << 30;
@@ -14,7 +9,7 @@ static bool is_whole(uint32_t insn)
 
 static void load(struct translation *t, unsigned xmm, unsigned n)
 {
-	emit_op_mem(t->e, 0x0f10, xmm, home(n), 4); /* movups */
+	emit_op_mem(t->e, 0x0f10, xmm, t_vector_home(n), 4); /* movups */
 }
 
 /* The upper half is zero in forms on half a register. */
@@ -24,7 +19,7 @@ static void store(struct translation *t, unsigned n)
 		emit_u8(t->e, 0xf3);
 		emit_op_reg(t->e, 0x0f7e, 0, 0, 4); /* movq xmm0, xmm0 */
 	}
-	emit_op_mem(t->e, 0x0f11, 0, home(n), 4);
+	emit_op_mem(t->e, 0x0f11, 0, t_vector_home(n), 4);
 }
 
 /* 66 0f opcode: xmm0 = xmm0 op xmm1. */
@@ -66,7 +61,7 @@ static bool move_immediate(struct translation *t)
 		return false;
 	emit_u8(t->e, 0x66);
 	emit_op_reg(t->e, 0x0fef, 0, 0, 4); /* pxor */
-	emit_op_mem(t->e, 0x0f11, 0, home(a64_rd(t->insn)), 4);
+	emit_op_mem(t->e, 0x0f11, 0, t_vector_home(a64_rd(t->insn)), 4);
 	return true;
 }
 
@@ -74,7 +69,7 @@ static bool move_immediate(struct translation *t)
 static bool to_general(struct translation *t)
 {
 	const unsigned imm5 = a64_rm(t->insn), n = a64_rd(t->insn), reg = t_target(n, HOST_RCX);
-	struct host_mem lane = home(a64_rn(t->insn));
+	struct host_mem lane = t_vector_home(a64_rn(t->insn));
 
 	if (!(imm5 & 15))
 		return false;

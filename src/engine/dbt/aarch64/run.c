@@ -1,6 +1,7 @@
 /* From the interpreter's loop into translated code and back.
  */
 #include "engine/dbt/aarch64/dbt64.h"
+#include <immintrin.h>
 
 /* The host's flags as LAHF and SETO give them, with Arm's carry inverted. */
 static uint16_t flags_of(uint64_t pstate)
@@ -14,14 +15,24 @@ static uint64_t pstate_of(uint64_t pstate, uint16_t flags)
 	       (uint64_t)(~flags >> 8 & 1) << 29 | (uint64_t)(flags & 1) << 28;
 }
 
+/* FPSR's cumulative flags, of MXCSR's (that have a flag for denormal operands besides). */
+static uint32_t fpsr_of(uint32_t mxcsr)
+{
+	return (mxcsr & 1) | (mxcsr >> 1 & 0x1e);
+}
+
 static void to_translated(struct dbt64 *d)
 {
+	if (d->fp_live)
+		_mm_setcsr(d->mxcsr_clear);
 	d->flags = flags_of(d->cpu.s.pstate);
 	d->sp = *a64_sp(&d->cpu.s);
 }
 
 static void from_translated(struct dbt64 *d)
 {
+	if (d->fp_live)
+		d->cpu.s.fpsr |= fpsr_of(_mm_getcsr());
 	d->cpu.s.pstate = pstate_of(d->cpu.s.pstate, d->flags);
 	*a64_sp(&d->cpu.s) = d->sp;
 }
@@ -82,5 +93,6 @@ void dbt64_run(struct a64_cpu *cpu)
 		to_translated(d);
 		((void (*)(struct dbt64 *, const uint8_t *))d->enter)(d, code);
 		from_translated(d);
+		d->fp_live = false;
 	}
 }

@@ -177,6 +177,41 @@ unsigned t_slow(struct translation *t, uint8_t *from)
 	return (unsigned)(cold - t->cold);
 }
 
+struct host_mem t_vector_home(unsigned n)
+{
+	return t_state(offsetof(struct dbt64, cpu.s.v) + 16 * n);
+}
+
+bool t_fp_begin(struct translation *t, struct fp_slow *slow)
+{
+	slow->count = 0;
+	if (t->d->cpu.s.fpcr)
+		return false;
+	t->in_host = false;
+	if (t->fp_ready)
+		return true;
+	emit_op_mem(t->e, 0x80, 7, t_state(offsetof(struct dbt64, fp_live)), 1); /* cmp */
+	emit_u8(t->e, 0);
+
+	struct cold *cold = add_cold(t, t_jcc(t, 4));
+
+	cold->kind = COLD_FP;
+	cold->back = t->e->at;
+	t->fp_ready = true;
+	return true;
+}
+
+void t_fp_leave_if(struct translation *t, struct fp_slow *slow, unsigned cc)
+{
+	slow->ways[slow->count++] = t_slow(t, t_jcc(t, cc));
+}
+
+void t_fp_end(struct translation *t, const struct fp_slow *slow)
+{
+	for (unsigned i = 0; i < slow->count; i++)
+		t->cold[slow->ways[i]].back = t->e->at;
+}
+
 static void store_pc(struct translation *t, uint64_t pc)
 {
 	emit_mov_imm(t->e, HOST_RAX, pc);
@@ -214,6 +249,11 @@ static void emit_cold(struct translation *t, const struct cold *cold)
 		emit_mov_imm(t->e, HOST_RAX, cold->pc);
 		emit_jmp(t->e, t->d->leave_to);
 		break;
+	case COLD_FP:
+		emit_op_mem(t->e, 0x0fae, 2, t_state(offsetof(struct dbt64, mxcsr_clear)), 4); /* ldmxcsr */
+		emit_store_imm(t->e, t_state(offsetof(struct dbt64, fp_live)), 1, 1);
+		emit_jmp(t->e, cold->back + t->e->run_delta);
+		break;
 	case COLD_LINK:
 		emit_mov_imm(t->e, HOST_RAX, cold->target);
 		if ((cold->target ^ t->block->pc) & PAGE_MASK) {
@@ -242,7 +282,7 @@ static void emit_entry(struct translation *t)
 static bool lower(struct translation *t, enum a64_op op)
 {
 	if (a64_class_of(op) != A64_CLASS_BASE)
-		return t->d->cpu.fp_enabled && (a64_class_of(op) == A64_CLASS_FP ? t_fp(t, op) : t_simd(t, op));
+		return t->d->cpu.fp_enabled && (a64_class_of(op) == A64_CLASS_FP ? t_fp(t, op) || t_fp_vector(t, op) : t_simd(t, op));
 	return t_alu(t, op) || t_memory(t, op) || t_control(t, op);
 }
 

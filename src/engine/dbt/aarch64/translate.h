@@ -34,7 +34,7 @@ struct cold {
 	uint8_t *back;  /* where it goes on */
 	uint64_t pc;
 	uint32_t insn;
-	enum { COLD_HELP, COLD_STALE, COLD_LEAVE, COLD_LINK } kind;
+	enum { COLD_HELP, COLD_STALE, COLD_LEAVE, COLD_LINK, COLD_FP } kind;
 	uint64_t target; /* LINK */
 };
 #define COLD_MAX 256
@@ -46,6 +46,7 @@ struct translation {
 	uint64_t pc;    /* of the instruction at hand */
 	uint32_t insn;
 	bool in_host;   /* the host's flags are the guest's */
+	bool fp_ready;  /* fp_live was seen to be set */
 	bool done;      /* the block has ended: nothing falls through */
 	struct cold cold[COLD_MAX];
 	unsigned cold_count;
@@ -94,11 +95,24 @@ unsigned t_slow(struct translation *t, uint8_t *from);
 uint8_t *t_jcc(struct translation *t, unsigned cc);
 void t_patch(struct translation *t, uint8_t *displacement, const uint8_t *to);
 
+/* ---- floating point: one slow way, by several jumps, that goes on behind the instruction ---- */
+#define FP_SLOW_MAX 4
+struct fp_slow {
+	unsigned ways[FP_SLOW_MAX], count;
+};
+/* False: not while FPCR is what it is. The host's flags are lost. */
+bool t_fp_begin(struct translation *t, struct fp_slow *slow) must_check;
+void t_fp_leave_if(struct translation *t, struct fp_slow *slow, unsigned cc);
+void t_fp_end(struct translation *t, const struct fp_slow *slow);
+/* Of a register's value, with what is not in the instruction's type zero. */
+struct host_mem t_vector_home(unsigned n);
+
 /* ---- the instructions: false if it isn't for them ---- */
 bool t_alu(struct translation *t, enum a64_op op);
 bool t_memory(struct translation *t, enum a64_op op);
 bool t_control(struct translation *t, enum a64_op op);
 bool t_simd(struct translation *t, enum a64_op op);
 bool t_fp(struct translation *t, enum a64_op op);
+bool t_fp_vector(struct translation *t, enum a64_op op);
 
 #endif

@@ -97,12 +97,12 @@ struct a64_cpu {
 	struct vm *vm;
 	struct a64_interp_vm *shared;
 
-	/* Derived: a64_update_mode() after any change of PSTATE, SCTLR_EL1, CPACR_EL1. */
+	/* Derived: a64_update_mode() after any change of PSTATE, SCTLR_EL1, CPACR_EL1, FPCR. */
 	uint8_t el;
 	uint8_t data;        /* enum a64_tlb_index of accesses, or A64_TLB_CHECKED */
 	uint8_t rights;      /* the enum a64_tlb_index that data stands for */
 	bool fp_enabled;
-	uint32_t key;        /* of blocks: EL, fp_enabled, data, which stack pointer, and whether its alignment is checked */
+	uint32_t key;        /* of blocks: EL, fp_enabled, data, which stack pointer, whether its alignment is checked, whether FPCR is zero */
 	bool step;           /* one instruction at a time: software step */
 	bool attention;      /* the loop has something to look at */
 	bool irq_pending;    /* the controller has one: taken when it is not masked */

@@ -43,7 +43,7 @@ void a64_update_mode(struct a64_cpu *cpu)
 	cpu->data = s->sys[A64_SYS_SCTLR_EL1] & A64_SCTLR_A ? A64_TLB_CHECKED : cpu->rights;
 	cpu->fp_enabled = fp_enabled(s);
 	cpu->key = cpu->el | (uint32_t)cpu->fp_enabled << 2 | (uint32_t)cpu->data << 3 | (s->pstate & A64_PSTATE_SP) << 5 |
-		   !!(s->sys[A64_SYS_SCTLR_EL1] & (cpu->el ? A64_SCTLR_SA : A64_SCTLR_SA0)) << 6;
+		   !!(s->sys[A64_SYS_SCTLR_EL1] & (cpu->el ? A64_SCTLR_SA : A64_SCTLR_SA0)) << 6 | (uint32_t)!!s->fpcr << 7;
 	cpu->step = steps(s);
 	cpu->attention = true;
 }

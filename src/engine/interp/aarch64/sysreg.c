@@ -127,6 +127,7 @@ static bool write_field(struct a64_cpu *cpu, uint32_t insn, uint64_t value)
 	case KEY_FPCR:
 		check_fp(cpu);
 		cpu->s.fpcr = (uint32_t)value & A64_FPCR_MASK;
+		a64_update_mode(cpu);
 		return true;
 	case KEY_FPSR:
 		check_fp(cpu);
