@@ -44,4 +44,40 @@ static inline uint64_t a64_extend(uint64_t value, unsigned option)
 	}
 }
 
+/* AdvSIMDExpandImm (J1), 64 bits of it, before it is inverted where op asks for that. */
+static inline uint64_t a64_expand_immediate(unsigned cmode, bool op, uint64_t imm8)
+{
+	const uint64_t in_32 = 0x100000001, in_16 = 0x0001000100010001;
+	uint64_t mask = 0;
+
+	switch (cmode >> 1) {
+	case 0:
+	case 1:
+	case 2:
+	case 3:
+		return in_32 * (imm8 << 8 * (cmode >> 1));
+	case 4:
+	case 5:
+		return in_16 * (imm8 << 8 * (cmode >> 1 & 1));
+	case 6:
+		return in_32 * (cmode & 1 ? imm8 << 16 | 0xffff : imm8 << 8 | 0xff);
+	default:
+		if (!op)
+			return imm8 * 0x0101010101010101ull;
+		for (unsigned i = 0; i < 8; i++)
+			mask |= imm8 >> i & 1 ? 0xffull << 8 * i : 0;
+		return mask;
+	}
+}
+
+/* VFPExpandImm (J1) of 32 or 64 bits. */
+static inline uint64_t a64_expand_float(bool wide, uint64_t imm8)
+{
+	const uint64_t sign = imm8 >> 7, b = imm8 >> 6 & 1, low = imm8 & 63;
+
+	if (wide)
+		return sign << 63 | (b ? 0xffull << 54 : 1ull << 62) | low << 48;
+	return sign << 31 | (b ? 0x1full << 25 : 1ull << 30) | low << 19;
+}
+
 #endif

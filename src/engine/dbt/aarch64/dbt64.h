@@ -68,7 +68,7 @@ struct dbt64 {
 	struct dbt64_block **hash;
 	struct dbt64_block *blocks;
 	uint32_t block_count;
-	bool has_fma;
+	bool has_fma, has_aes;
 	uint64_t smallest[2][2]; /* twice the bits of the smallest normal number in each lane: of single, of double */
 	uint64_t translations, flushes; /* for statistics */
 };

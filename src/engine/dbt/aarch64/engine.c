@@ -37,6 +37,7 @@ static int dbt_vcpu_init(struct vcpu *vcpu, char *why, size_t why_size)
 	if (d && !a64_cpu_init(&d->cpu, vcpu) && !dbt64_code_create(d)) {
 		d->cpu.run_translated = dbt64_run;
 		d->has_fma = dbt_host_has(X86_FEATURE_FMA);
+		d->has_aes = dbt_host_has(X86_FEATURE_AES) && dbt_host_has(X86_FEATURE_PCLMULQDQ);
 		d->mxcsr_clear = 0x1f80;
 		for (unsigned i = 0; i < 2; i++) {
 			d->smallest[0][i] = 0x0100000001000000;

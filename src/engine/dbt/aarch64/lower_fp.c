@@ -5,6 +5,7 @@
  * are the smallest normal number, if something was rounded: Arm says whether a result is tiny before it is rounded (FPRoundBase, J1), the
  * host afterwards.
  */
+#include "arch/aarch64/bitmask.h"
 #include "engine/dbt/aarch64/translate.h"
 
 static bool is_double(uint32_t insn)
@@ -243,15 +244,9 @@ static void select(struct translation *t)
 	store(t, HOST_RCX, size);
 }
 
-/* VFPExpandImm (J1). */
 static void immediate(struct translation *t)
 {
-	const uint64_t imm8 = a64_bits(t->insn, 13, 8), sign = imm8 >> 7, b = imm8 >> 6 & 1, low = imm8 & 63;
-
-	if (is_double(t->insn))
-		emit_mov_imm(t->e, HOST_RAX, sign << 63 | (b ? 0xffull << 54 : 1ull << 62) | low << 48);
-	else
-		emit_mov_imm(t->e, HOST_RAX, sign << 31 | (b ? 0x1full << 25 : 1ull << 30) | low << 19);
+	emit_mov_imm(t->e, HOST_RAX, a64_expand_float(is_double(t->insn), a64_bits(t->insn, 13, 8)));
 	store(t, HOST_RAX, 8);
 }
 

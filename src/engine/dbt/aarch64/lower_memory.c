@@ -4,11 +4,7 @@
 #include "arch/aarch64/bitmask.h"
 #include "engine/dbt/aarch64/translate.h"
 
-/* Where the address is, between being made and being used. */
-#define ADDRESS HOST_RAX
-
-/* The host's address of `bytes` bytes at ADDRESS + rcx, after this: rcx is the addend. Says whose slow way that is. rdx is lost. */
-static unsigned translate(struct translation *t, unsigned bytes, bool write)
+unsigned t_to_host(struct translation *t, unsigned bytes, bool write)
 {
 	const struct a64_cpu *cpu = &t->d->cpu;
 	const size_t tlb = offsetof(struct dbt64, cpu.tlb) + cpu->data * sizeof(cpu->tlb[0]);
@@ -32,12 +28,13 @@ static unsigned translate(struct translation *t, unsigned bytes, bool write)
 	return slow;
 }
 
-static void end(struct translation *t, unsigned slow)
+void t_slow_end(struct translation *t, unsigned slow)
 {
-	t->cold[slow].back = t->e->at;
+	if (slow != COLD_MAX)
+		t->cold[slow].back = t->e->at;
 }
 
-static struct host_mem at(int32_t offset)
+struct host_mem t_at(int32_t offset)
 {
 	return (struct host_mem){.base = ADDRESS, .index = HOST_RCX, .scale = 1, .disp = offset};
 }
@@ -52,8 +49,7 @@ static bool checks_stack(const struct translation *t)
 	return sctlr & (t->d->cpu.el ? A64_SCTLR_SA : A64_SCTLR_SA0);
 }
 
-/* A jump to the slow way if SP, as a base, is misaligned; or nothing. */
-static unsigned check_base(struct translation *t)
+unsigned t_check_base(struct translation *t)
 {
 	if (a64_rn(t->insn) != 31 || !checks_stack(t))
 		return COLD_MAX;
@@ -63,13 +59,7 @@ static unsigned check_base(struct translation *t)
 	return t_slow(t, t_jcc(t, 5));
 }
 
-static void end_base(struct translation *t, unsigned slow)
-{
-	if (slow != COLD_MAX)
-		end(t, slow);
-}
-
-static void base_plus(struct translation *t, int64_t offset)
+void t_base_plus(struct translation *t, int64_t offset)
 {
 	emit_lea(t->e, ADDRESS, mem_base((uint8_t)t_source_sp(t, a64_rn(t->insn), ADDRESS, 8), (int32_t)offset), 8);
 }
@@ -98,8 +88,7 @@ static void base_plus_register(struct translation *t, unsigned scale)
 		 (struct host_mem){.base = (uint8_t)n, .index = (uint8_t)m, .scale = (uint8_t)(t->insn & 1u << 12 ? 1u << scale : 1)}, 8);
 }
 
-/* After the access: the base moves. */
-static void write_back(struct translation *t, int64_t offset)
+void t_write_back(struct translation *t, int64_t offset)
 {
 	const unsigned n = a64_rn(t->insn), reg = t_target_sp(n, HOST_RCX);
 
@@ -170,11 +159,11 @@ static void move_simd(struct translation *t, unsigned n, const struct access *ac
 static void transfer(struct translation *t, unsigned n, const struct access *access, int32_t offset)
 {
 	if (access->simd)
-		move_simd(t, n, access, at(offset));
+		move_simd(t, n, access, t_at(offset));
 	else if (access->store)
-		emit_store(t->e, at(offset), t_source(t, n, HOST_RDX, 8), 1u << access->scale);
+		emit_store(t->e, t_at(offset), t_source(t, n, HOST_RDX, 8), 1u << access->scale);
 	else
-		load_general(t, n, access, at(offset));
+		load_general(t, n, access, t_at(offset));
 }
 
 static struct access access_of(uint32_t insn, bool simd, bool store, bool is_signed)
@@ -185,26 +174,26 @@ static struct access access_of(uint32_t insn, bool simd, bool store, bool is_sig
 
 static void unsigned_offset(struct translation *t, struct access access)
 {
-	const unsigned base = check_base(t);
+	const unsigned base = t_check_base(t);
 	unsigned slow;
 
-	base_plus(t, (int64_t)a64_bits(t->insn, 10, 12) << access.scale);
-	slow = translate(t, 1u << access.scale, access.store);
+	t_base_plus(t, (int64_t)a64_bits(t->insn, 10, 12) << access.scale);
+	slow = t_to_host(t, 1u << access.scale, access.store);
 	transfer(t, a64_rd(t->insn), &access, 0);
-	end(t, slow);
-	end_base(t, base);
+	t_slow_end(t, slow);
+	t_slow_end(t, base);
 }
 
 static void register_offset(struct translation *t, struct access access)
 {
-	const unsigned base = check_base(t);
+	const unsigned base = t_check_base(t);
 	unsigned slow;
 
 	base_plus_register(t, access.scale);
-	slow = translate(t, 1u << access.scale, access.store);
+	slow = t_to_host(t, 1u << access.scale, access.store);
 	transfer(t, a64_rd(t->insn), &access, 0);
-	end(t, slow);
-	end_base(t, base);
+	t_slow_end(t, slow);
+	t_slow_end(t, base);
 }
 
 /* Unscaled, post- and pre-indexed. A load into its own base is for the interpreter. */
@@ -216,14 +205,14 @@ static bool nine_bits(struct translation *t, struct access access)
 
 	if (mode && !access.simd && a64_rd(t->insn) == a64_rn(t->insn))
 		return false;
-	base = check_base(t);
-	base_plus(t, mode == 1 ? 0 : offset);
-	slow = translate(t, 1u << access.scale, access.store);
+	base = t_check_base(t);
+	t_base_plus(t, mode == 1 ? 0 : offset);
+	slow = t_to_host(t, 1u << access.scale, access.store);
 	transfer(t, a64_rd(t->insn), &access, 0);
 	if (mode)
-		write_back(t, offset);
-	end(t, slow);
-	end_base(t, base);
+		t_write_back(t, offset);
+	t_slow_end(t, slow);
+	t_slow_end(t, base);
 	return true;
 }
 
@@ -232,9 +221,9 @@ static bool literal(struct translation *t, struct access access)
 	unsigned slow;
 
 	emit_mov_imm(t->e, ADDRESS, t->pc + (uint64_t)a64_sbits(t->insn, 5, 19) * 4);
-	slow = translate(t, 1u << access.scale, false);
+	slow = t_to_host(t, 1u << access.scale, false);
 	transfer(t, a64_rd(t->insn), &access, 0);
-	end(t, slow);
+	t_slow_end(t, slow);
 	return true;
 }
 
@@ -250,15 +239,15 @@ static bool pair(struct translation *t, struct access access)
 	/* What is CONSTRAINED UNPREDICTABLE the interpreter decides. */
 	if (((mode & 1) && !access.simd && (first == n || second == n)) || (!access.store && first == second))
 		return false;
-	base = check_base(t);
-	base_plus(t, mode == 1 ? 0 : offset);
-	slow = translate(t, 2u << access.scale, access.store);
+	base = t_check_base(t);
+	t_base_plus(t, mode == 1 ? 0 : offset);
+	slow = t_to_host(t, 2u << access.scale, access.store);
 	transfer(t, first, &access, 0);
 	transfer(t, second, &access, size);
 	if (mode & 1)
-		write_back(t, offset);
-	end(t, slow);
-	end_base(t, base);
+		t_write_back(t, offset);
+	t_slow_end(t, slow);
+	t_slow_end(t, base);
 	return true;
 }
 
@@ -274,24 +263,24 @@ static struct access pair_of(uint32_t insn, bool simd, bool store)
 static bool ordered(struct translation *t, bool store)
 {
 	const struct access access = {.scale = t->insn >> 30, .store = store};
-	const unsigned base = check_base(t);
+	const unsigned base = t_check_base(t);
 	unsigned aligned = COLD_MAX, slow;
 
-	base_plus(t, 0);
+	t_base_plus(t, 0);
 	if (access.scale) {
 		emit_u8(t->e, 0xa8); /* test al, imm8 */
 		emit_u8(t->e, (1u << access.scale) - 1);
 		aligned = t_slow(t, t_jcc(t, 5));
 	}
-	slow = translate(t, 1u << access.scale, store);
+	slow = t_to_host(t, 1u << access.scale, store);
 	transfer(t, a64_rd(t->insn), &access, 0);
 	if (store) {
 		emit_u16(t->e, 0xae0f); /* mfence */
 		emit_u8(t->e, 0xf0);
 	}
-	end(t, slow);
-	end_base(t, aligned);
-	end_base(t, base);
+	t_slow_end(t, slow);
+	t_slow_end(t, aligned);
+	t_slow_end(t, base);
 	return true;
 }
 
@@ -335,6 +324,6 @@ bool t_memory(struct translation *t, enum a64_op op)
 	case A64_prfm_imm:
 	case A64_prfm_reg:
 	case A64_prfum: return true;
-	default: return false;
+	default: return t_structure(t, op);
 	}
 }

@@ -89,11 +89,45 @@ unsigned t_condition(unsigned cond);
 /* A jump by the host's condition cc (or always, HOST_NONE) to a block at target: linked if that is on the same page. */
 void t_branch(struct translation *t, unsigned cc, uint64_t target);
 /* The jump in t->e at displacement `from` leads to a call of the interpreter for this instruction, which goes on at the place where
- * t_slow_end() is said. */
+ * t_slow_end() is said; if it isn't said, where the instruction leads. */
 unsigned t_slow(struct translation *t, uint8_t *from);
+void t_slow_end(struct translation *t, unsigned slow); /* COLD_MAX: there is none */
 /* jcc with a displacement to be filled in. */
 uint8_t *t_jcc(struct translation *t, unsigned cc);
 void t_patch(struct translation *t, uint8_t *displacement, const uint8_t *to);
+
+/* ---- memory ---- */
+/* Where an address is, between being made and being used. */
+#define ADDRESS HOST_RAX
+/* ADDRESS = Xn or SP + offset, n by the instruction's field Rn. */
+void t_base_plus(struct translation *t, int64_t offset);
+/* A slow way if SP, as that base, is misaligned; or COLD_MAX. Before t_base_plus(). */
+unsigned t_check_base(struct translation *t);
+/* ADDRESS + rcx is where the host has `bytes` bytes, after this: rcx is an addend. Says whose slow way that is. rdx is lost. */
+unsigned t_to_host(struct translation *t, unsigned bytes, bool write);
+struct host_mem t_at(int32_t offset);
+/* After the access: the base moves. rcx is lost. */
+void t_write_back(struct translation *t, int64_t offset);
+
+/* ---- vectors: by xmm0 to xmm3 ---- */
+static inline bool t_is_whole(const struct translation *t)
+{
+	return t->insn & 1u << 30;
+}
+/* 66 0F opcode xmm, from; the opcode with its 0f, 0f38 or 0f3a. */
+static inline void t_sse(struct translation *t, unsigned opcode, unsigned xmm, unsigned from)
+{
+	emit_op_reg(t->e, opcode, xmm, from, 2);
+}
+/* All of a register, or 64 bits of it from a byte onwards and zeros. */
+void t_vector_load(struct translation *t, unsigned xmm, unsigned n);
+void t_vector_load_64(struct translation *t, unsigned xmm, unsigned n, unsigned byte);
+/* xmm0 to Vd: its upper half is zero in forms on half a register. */
+void t_vector_store(struct translation *t);
+/* All of xmm0. */
+void t_vector_store_all(struct translation *t);
+/* 64 bits in both halves. rax is lost. */
+void t_vector_constant(struct translation *t, unsigned xmm, uint64_t value);
 
 /* ---- floating point: one slow way, by several jumps, that goes on behind the instruction ---- */
 #define FP_SLOW_MAX 4
@@ -112,6 +146,9 @@ bool t_alu(struct translation *t, enum a64_op op);
 bool t_memory(struct translation *t, enum a64_op op);
 bool t_control(struct translation *t, enum a64_op op);
 bool t_simd(struct translation *t, enum a64_op op);
+bool t_simd_move(struct translation *t, enum a64_op op);
+bool t_simd_wide(struct translation *t, enum a64_op op);
+bool t_structure(struct translation *t, enum a64_op op);
 bool t_fp(struct translation *t, enum a64_op op);
 bool t_fp_vector(struct translation *t, enum a64_op op);
 

@@ -1,5 +1,6 @@
 /* Immediates, copies and permutations (DDI 0487 C4.1.69: Advanced SIMD modified immediate, copy, permute, extract, table lookup).
  */
+#include "arch/aarch64/bitmask.h"
 #include "base/string.h"
 #include "engine/interp/aarch64/simd.h"
 
@@ -14,44 +15,11 @@ static void set(struct a64_cpu *cpu, uint32_t insn, union a64_vreg value)
 
 /* ---- MOVI, MVNI, ORR, BIC ---- */
 
-static uint64_t twice(uint64_t value)
-{
-	return value << 32 | value;
-}
-
-/* AdvSIMDExpandImm, before it is inverted. */
-static uint64_t expand(unsigned cmode, bool op, uint64_t imm8)
-{
-	uint64_t mask = 0;
-
-	switch (cmode >> 1) {
-	case 0:
-	case 1:
-	case 2:
-	case 3:
-		return twice(imm8 << 8 * (cmode >> 1));
-	case 4:
-	case 5: {
-		const uint64_t half = imm8 << 8 * (cmode >> 1 & 1);
-
-		return twice(half << 16 | half);
-	}
-	case 6:
-		return twice(cmode & 1 ? imm8 << 16 | 0xffff : imm8 << 8 | 0xff);
-	default:
-		if (!op)
-			return imm8 * 0x0101010101010101ull;
-		for (unsigned i = 0; i < 8; i++)
-			mask |= imm8 >> i & 1 ? 0xffull << 8 * i : 0;
-		return mask;
-	}
-}
-
 SEM(movi)
 {
 	const unsigned cmode = a64_bits(insn, 12, 4);
 	const bool op = insn & 1u << 29;
-	const uint64_t imm = expand(cmode, op, a64_bits(insn, 16, 3) << 5 | a64_bits(insn, 5, 5));
+	const uint64_t imm = a64_expand_immediate(cmode, op, a64_bits(insn, 16, 3) << 5 | a64_bits(insn, 5, 5));
 	const union a64_vreg *old = &cpu->s.v[a64_rd(insn)];
 	const bool combines = cmode < 12 && (cmode & 1);
 	union a64_vreg out;
