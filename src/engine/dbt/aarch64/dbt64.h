@@ -64,7 +64,7 @@ struct dbt64 {
 
 	uint8_t *code_write, *code_run; /* the same memory: writable, executable */
 	size_t code_used, code_start;
-	uint8_t *enter, *leave, *leave_to, *link_to, *look_up, *help; /* stubs, where they run */
+	uint8_t *enter, *leave, *leave_to, *link_to, *look_up, *help, *go; /* stubs, where they run */
 	struct dbt64_block **hash;
 	struct dbt64_block *blocks;
 	uint32_t block_count;
@@ -90,6 +90,11 @@ void dbt64_link(struct dbt64 *d, uint8_t *at, const struct dbt64_block *block);
 void dbt64_run(struct a64_cpu *cpu);
 /* What the stub `help` calls: the interpreter's function for an instruction, with the state where that looks for it. */
 void dbt64_help(struct dbt64 *d, uint32_t insn, a64_sem *fn);
+
+/* What the stub `go` calls: the same for an instruction that ends a block. Says where to go on: in the code of the next one, or out. */
+const uint8_t *dbt64_go(struct dbt64 *d, uint32_t insn, a64_sem *fn);
+/* SVC, which takes its exception here and not by way of the interpreter's loop. */
+void dbt64_svc(struct a64_cpu *cpu, uint32_t insn);
 
 /* ---- stubs.c ---- */
 void dbt64_stubs_emit(struct dbt64 *d, struct emitter *e);

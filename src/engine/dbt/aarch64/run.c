@@ -3,16 +3,18 @@
 #include "engine/dbt/aarch64/dbt64.h"
 #include <immintrin.h>
 
-/* The host's flags as LAHF and SETO give them, with Arm's carry inverted. */
-static uint16_t flags_of(uint64_t pstate)
+/* The four bits of the host's flags as LAHF and SETO give them, in the order of NZCV; the carry is inverted. */
+#define HOST_NZCV 0xc101u
+#define CARRY     2u
+
+__attribute__((target("bmi2"))) static uint16_t flags_of(uint64_t pstate)
 {
-	return (uint16_t)((pstate >> 31 & 1) << 15 | (pstate >> 30 & 1) << 14 | (~pstate >> 29 & 1) << 8 | 2 << 8 | (pstate >> 28 & 1));
+	return (uint16_t)(_pdep_u32((uint32_t)(pstate >> 28) ^ CARRY, HOST_NZCV) | 0x200);
 }
 
-static uint64_t pstate_of(uint64_t pstate, uint16_t flags)
+__attribute__((target("bmi2"))) static uint64_t pstate_of(uint64_t pstate, uint16_t flags)
 {
-	return (pstate & ~A64_PSTATE_NZCV) | (uint64_t)(flags >> 15 & 1) << 31 | (uint64_t)(flags >> 14 & 1) << 30 |
-	       (uint64_t)(~flags >> 8 & 1) << 29 | (uint64_t)(flags & 1) << 28;
+	return (pstate & ~A64_PSTATE_NZCV) | (uint64_t)(_pext_u32(flags, HOST_NZCV) ^ CARRY) << 28;
 }
 
 /* FPSR's cumulative flags, of MXCSR's (that have a flag for denormal operands besides). */
@@ -76,6 +78,41 @@ static const uint8_t *code_at_pc(struct dbt64 *d)
 	return block->code;
 }
 
+void dbt64_svc(struct a64_cpu *cpu, uint32_t insn)
+{
+	cpu->exception = (struct a64_exception){.class = A64_EC_SVC, .iss = a64_bits(insn, 5, 16), .ret = cpu->s.pc + 4};
+	a64_take_exception(cpu);
+	cpu->next_pc = cpu->s.pc;
+}
+
+/* Is there something for the interpreter's loop? */
+static bool must_leave(const struct dbt64 *d)
+{
+	const struct a64_cpu *cpu = &d->cpu;
+	const uint64_t pstate = cpu->s.pstate;
+
+	return cpu->step || (pstate & A64_PSTATE_IL) || cpu->s.activity != A64_ACTIVE || (cpu->irq_pending && !(pstate & A64_PSTATE_I)) ||
+	       (cpu->fiq_pending && !(pstate & A64_PSTATE_F)) || atomic_load_explicit(&cpu->vcpu->request, memory_order_relaxed);
+}
+
+const uint8_t *dbt64_go(struct dbt64 *d, uint32_t insn, a64_sem *fn)
+{
+	struct a64_cpu *cpu = &d->cpu;
+	const uint8_t *code = d->leave;
+
+	from_translated(d);
+	cpu->next_pc = cpu->s.pc + 4;
+	fn(cpu, insn);
+	cpu->s.pc = cpu->next_pc;
+	/* Why the mode was changed is dealt with. */
+	if (!must_leave(d)) {
+		cpu->attention = false;
+		code = code_at_pc(d);
+	}
+	to_translated(d);
+	return code;
+}
+
 void dbt64_run(struct a64_cpu *cpu)
 {
 	struct dbt64 *d = (struct dbt64 *)cpu;
@@ -85,7 +122,7 @@ void dbt64_run(struct a64_cpu *cpu)
 	for (;;) {
 		/* Whoever sets a request sets this afterwards, perhaps after the request has been served. */
 		atomic_store(&d->stop, 0);
-		if (cpu->attention || atomic_load(&cpu->vcpu->request))
+		if (cpu->attention || must_leave(d))
 			return;
 
 		const uint8_t *code = code_at_pc(d);

@@ -5,6 +5,7 @@
  *     link_to          the same, and the link that was taken is in rcx, its block in rdx
  *     look_up          to the block at rax, by the table of jumps; or leave_to
  *     help             called: rdx is a function of the interpreter for the instruction in ecx
+ *     go               jumped to: likewise, for one that ends a block; goes on where it leads
  */
 #include "engine/dbt/aarch64/translate.h"
 
@@ -85,18 +86,33 @@ void dbt64_emit_look_up(const struct dbt64 *d, struct emitter *e)
 	emit_jmp_mem(e, code);
 }
 
+/* The instruction is in ecx, what it becomes in rdx. */
+static void call_c(struct emitter *e, const void *function)
+{
+	emit_lea(e, HOST_RDI, mem_base(HOST_RBP, -STATE_BIAS), 8);
+	emit_mov_reg(e, HOST_RSI, HOST_RCX, 4);
+	emit_mov_imm(e, HOST_RAX, (uintptr_t)function);
+	emit_op_reg(e, 0xff, 2, HOST_RAX, 4); /* call rax */
+}
+
 static void emit_help(struct dbt64 *d, struct emitter *e)
 {
 	d->help = emit_here(e);
 	each_register(e, false);
 	t_op_imm_raw(e, X86_SUB, HOST_RSP, 8, 8);
-	emit_lea(e, HOST_RDI, mem_base(HOST_RBP, -STATE_BIAS), 8);
-	emit_mov_reg(e, HOST_RSI, HOST_RCX, 4);
-	emit_mov_imm(e, HOST_RAX, (uintptr_t)dbt64_help);
-	emit_op_reg(e, 0xff, 2, HOST_RAX, 4); /* call rax */
+	call_c(e, dbt64_help);
 	t_op_imm_raw(e, X86_ADD, HOST_RSP, 8, 8);
 	each_register(e, true);
 	emit_ret(e);
+}
+
+static void emit_go(struct dbt64 *d, struct emitter *e)
+{
+	d->go = emit_here(e);
+	each_register(e, false);
+	call_c(e, dbt64_go);
+	each_register(e, true);
+	emit_op_reg(e, 0xff, 4, HOST_RAX, 4); /* jmp rax */
 }
 
 void dbt64_stubs_emit(struct dbt64 *d, struct emitter *e)
@@ -106,4 +122,5 @@ void dbt64_stubs_emit(struct dbt64 *d, struct emitter *e)
 	d->look_up = emit_here(e);
 	dbt64_emit_look_up(d, e);
 	emit_help(d, e);
+	emit_go(d, e);
 }

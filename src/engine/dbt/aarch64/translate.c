@@ -169,6 +169,14 @@ void t_branch(struct translation *t, unsigned cc, uint64_t target)
 	cold->target = target;
 }
 
+void t_leave_to_next(struct translation *t, unsigned cc)
+{
+	struct cold *cold = add_cold(t, t_jcc(t, cc));
+
+	cold->kind = COLD_LEAVE;
+	cold->pc = t->pc + 4;
+}
+
 unsigned t_slow(struct translation *t, uint8_t *from)
 {
 	struct cold *cold = add_cold(t, from);
@@ -223,12 +231,24 @@ static a64_sem *function_of(const struct dbt64 *d, uint32_t insn)
 	return a64_sem_of(&d->cpu, insn);
 }
 
-static void call_help(struct translation *t, uint64_t pc, uint32_t insn)
+static void load_help(struct translation *t, uint64_t pc, uint32_t insn, a64_sem *fn)
 {
 	store_pc(t, pc);
 	emit_mov_imm(t->e, HOST_RCX, insn);
-	emit_mov_imm(t->e, HOST_RDX, (uintptr_t)function_of(t->d, insn));
+	emit_mov_imm(t->e, HOST_RDX, (uintptr_t)fn);
+}
+
+static void call_help(struct translation *t, uint64_t pc, uint32_t insn)
+{
+	load_help(t, pc, insn, function_of(t->d, insn));
 	emit_call(t->e, t->d->help);
+}
+
+void t_go(struct translation *t)
+{
+	load_help(t, t->pc, t->insn, a64_decode(t->insn) == A64_svc ? dbt64_svc : function_of(t->d, t->insn));
+	emit_jmp(t->e, t->d->go);
+	t->done = true;
 }
 
 static void emit_cold(struct translation *t, const struct cold *cold)
@@ -236,11 +256,13 @@ static void emit_cold(struct translation *t, const struct cold *cold)
 	t_patch(t, cold->from, t->e->at);
 	switch (cold->kind) {
 	case COLD_HELP:
-		call_help(t, cold->pc, cold->insn);
-		if (cold->back)
+		if (cold->back) {
+			call_help(t, cold->pc, cold->insn);
 			emit_jmp(t->e, cold->back + t->e->run_delta);
-		else
-			emit_jmp(t->e, t->d->leave);
+		} else {
+			load_help(t, cold->pc, cold->insn, function_of(t->d, cold->insn));
+			emit_jmp(t->e, t->d->go);
+		}
 		break;
 	case COLD_STALE:
 		emit_store_imm(t->e, t_state(offsetof(struct dbt64, stale)), 1, 1);
@@ -293,12 +315,12 @@ static void one(struct translation *t, uint32_t insn)
 	t->insn = insn;
 	if (lower(t, op))
 		return;
+	if (a64_ends_block(op)) {
+		t_go(t);
+		return;
+	}
 	call_help(t, t->pc, insn);
 	t->in_host = false;
-	if (a64_ends_block(op)) {
-		emit_jmp(t->e, t->d->leave);
-		t->done = true;
-	}
 }
 
 bool dbt64_translate(struct dbt64 *d, struct emitter *e, const struct dbt64_block *block, const uint8_t *guest, unsigned max)

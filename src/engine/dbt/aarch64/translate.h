@@ -88,6 +88,10 @@ unsigned t_condition(unsigned cond);
 /* ---- ways out ---- */
 /* A jump by the host's condition cc (or always, HOST_NONE) to a block at target: linked if that is on the same page. */
 void t_branch(struct translation *t, unsigned cc, uint64_t target);
+/* The interpreter's function for this instruction, and on where it leads: the block ends. */
+void t_go(struct translation *t);
+/* By cc, to the interpreter's loop, with this instruction done. */
+void t_leave_to_next(struct translation *t, unsigned cc);
 /* The jump in t->e at displacement `from` leads to a call of the interpreter for this instruction, which goes on at the place where
  * t_slow_end() is said; if it isn't said, where the instruction leads. */
 unsigned t_slow(struct translation *t, uint8_t *from);
