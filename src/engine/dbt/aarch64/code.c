@@ -100,6 +100,13 @@ void dbt64_link(struct dbt64 *d, uint8_t *at, const struct dbt64_block *block)
 	memcpy(at, &displacement, sizeof(displacement));
 }
 
+void dbt64_link_far(struct dbt64 *d, uint8_t *at, const struct dbt64_block *block)
+{
+	/* imm64, CMP of 7 bytes, JCC of 6, the jump's opcode. */
+	memcpy(at - 1 - 6 - 7 - 8, &d->jump_tag, sizeof(d->jump_tag));
+	dbt64_link(d, at, block);
+}
+
 static unsigned hash_of(uint64_t pc, uint64_t gpa, uint32_t key)
 {
 	return (unsigned)(((pc ^ gpa << 20 ^ (uint64_t)key << 50) * 0x9e3779b97f4a7c15ull) >> 48) & (DBT64_HASH - 1);

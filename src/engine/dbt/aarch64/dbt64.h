@@ -14,8 +14,8 @@
  * The other registers are in the vcpu. NZCV is in `flags`, in the form of the host's flags, and sometimes in those themselves: translate.h.
  *
  * Code is valid for one guest-virtual address of one guest-physical page in one mode (cpu->key), as long as the page's generation
- * (mem_page_word) stays; each block looks at that. Jumps within a page are linked; all others go by a table that a flush of the TLB makes
- * worthless (cpu->epoch).
+ * (mem_page_word) stays; each block looks at that. Jumps within a page are linked, those from page to page in the upper half too, while the
+ * epoch is the same; all others go by a table of which each entry is good for one epoch (a64_epoch()).
  */
 #ifndef ENGINE_DBT_AARCH64_DBT64_H
 #define ENGINE_DBT_AARCH64_DBT64_H
@@ -57,7 +57,7 @@ struct dbt64 {
 	bool stale;         /* the block at s.pc is no longer what memory has */
 	bool fp_live;       /* MXCSR has flags that FPSR has not: it was cleared when this was set */
 	uint32_t mxcsr_clear; /* no flags, no exceptions, to nearest */
-	uint64_t jump_tag;  /* of entries that are right now: cpu.epoch and cpu.key */
+	uint64_t jump_tag;  /* of entries that are right now: the epoch and cpu.key */
 	uint8_t *link;      /* the displacement of the jump by which the code was left, to be linked; or NULL */
 	const struct dbt64_block *link_from;
 	struct dbt64_jump jumps[DBT64_JUMPS];
@@ -82,7 +82,8 @@ int dbt64_code_probe(char *why, size_t why_size) must_check;
 /* The block at cpu.s.pc in the current mode; translated if need be. Faults as a fetch does. */
 const struct dbt64_block *dbt64_block_find(struct dbt64 *d, uint64_t pc);
 void dbt64_flush(struct dbt64 *d);
-/* Makes the jump at `at` (where it is written) go to a block. */
+/* Makes the jump at `at` (where it is written) go to a block. Far: on another page, while jump_tag is what it is now. */
+void dbt64_link_far(struct dbt64 *d, uint8_t *at, const struct dbt64_block *block);
 void dbt64_link(struct dbt64 *d, uint8_t *at, const struct dbt64_block *block);
 
 /* ---- run.c ---- */

@@ -50,14 +50,18 @@ void dbt64_help(struct dbt64 *d, uint32_t insn, a64_sem *fn)
 	to_translated(d);
 }
 
-/* Links lead to blocks of the same page and mode only: where one may run so may the other. */
+/* Links lead to blocks of the same mode only. On one page, where one may run so may the other. */
 static void follow_link(struct dbt64 *d, uint64_t flushes, const struct dbt64_block *block)
 {
 	const struct dbt64_block *from = d->link_from;
 	uint8_t *at = d->link;
 
 	d->link = NULL;
-	if (at && flushes == d->flushes && (from->gpa & PAGE_MASK) == (block->gpa & PAGE_MASK) && from->key == block->key)
+	if (!at || flushes != d->flushes || from->key != block->key)
+		return;
+	if ((from->pc ^ block->pc) & PAGE_MASK)
+		dbt64_link_far(d, at, block);
+	else if ((from->gpa & PAGE_MASK) == (block->gpa & PAGE_MASK))
 		dbt64_link(d, at, block);
 }
 
@@ -68,7 +72,7 @@ static const uint8_t *code_at_pc(struct dbt64 *d)
 	const uint64_t flushes = d->flushes;
 	const struct dbt64_block *block;
 
-	d->jump_tag = (uint64_t)d->cpu.epoch << 32 | d->cpu.key;
+	d->jump_tag = (uint64_t)a64_epoch(&d->cpu, d->cpu.s.pc) << 32 | d->cpu.key;
 	if (jump->pc == d->cpu.s.pc && jump->tag == d->jump_tag && !d->link && !d->stale)
 		return jump->code;
 	d->stale = false;

@@ -251,6 +251,28 @@ void t_go(struct translation *t)
 	t->done = true;
 }
 
+/* To a block on another page, at rax. In the upper half, where what code is mapped changes rarely: a jump that is right as long as the tag is
+ * the one with which it was linked (dbt64_link_far()). */
+static void emit_far_link(struct translation *t, uint64_t target)
+{
+	uint8_t *unlike, *jump;
+
+	if (!(t->block->pc >> 63) || !(target >> 63)) {
+		dbt64_emit_look_up(t->d, t->e);
+		return;
+	}
+	emit_u16(t->e, 0xb948); /* mov rcx, imm64 */
+	emit_u64(t->e, ~0ull);
+	emit_op_mem(t->e, X86_CMP + 2, HOST_RCX, t_state(offsetof(struct dbt64, jump_tag)), 8);
+	unlike = t_jcc(t, 5);
+	jump = t_jcc(t, HOST_NONE);
+	t_patch(t, unlike, t->e->at);
+	t_patch(t, jump, t->e->at);
+	emit_mov_imm(t->e, HOST_RCX, (uintptr_t)jump);
+	emit_mov_imm(t->e, HOST_RDX, (uintptr_t)t->block);
+	emit_jmp(t->e, t->d->link_to);
+}
+
 static void emit_cold(struct translation *t, const struct cold *cold)
 {
 	t_patch(t, cold->from, t->e->at);
@@ -279,7 +301,7 @@ static void emit_cold(struct translation *t, const struct cold *cold)
 	case COLD_LINK:
 		emit_mov_imm(t->e, HOST_RAX, cold->target);
 		if ((cold->target ^ t->block->pc) & PAGE_MASK) {
-			emit_jmp(t->e, t->d->look_up);
+			emit_far_link(t, cold->target);
 			break;
 		}
 		emit_mov_imm(t->e, HOST_RCX, (uintptr_t)cold->from);

@@ -65,7 +65,7 @@ void a64_blocks_flush(struct a64_cpu *cpu)
 {
 	memset(cpu->hash, 0, A64_BLOCK_HASH * sizeof(cpu->hash[0]));
 	cpu->arena_used = 0;
-	cpu->epoch++;
+	a64_epochs_end(cpu);
 }
 
 static unsigned hash_of(uint64_t gpa, uint32_t key)

@@ -90,6 +90,21 @@ struct a64_exception {
 	uint64_t ret;   /* ELR_EL1 */
 };
 
+/* Numbers for what code may be where: as long as the one for an address stays (a64_epoch()), what was found there is there. One for the
+ * upper half of addresses, which address spaces share, and one for the lower half of each of the last address spaces. */
+#define A64_SPACES 16
+struct a64_epochs {
+	uint32_t last, upper, lower; /* the last that was given out; those in force */
+	bool unknown;                /* TTBR0_EL1 or TTBR1_EL1 was written: `lower` is to be looked up */
+	bool split;                  /* the upper half has pages that are not global: it goes with the lower one */
+	unsigned oldest;
+	struct {
+		uint64_t ttbr0, ttbr1;
+		uint32_t lower;
+	} spaces[A64_SPACES];
+	uint64_t pages[64];          /* a hashed set of the pages that code was found on */
+};
+
 struct a64_cpu {
 	struct a64_state s;
 	uint64_t next_pc; /* set by branches */
@@ -117,13 +132,14 @@ struct a64_cpu {
 
 	struct a64_tlb_entry tlb[A64_TLB_COUNT + 1][A64_TLB_SIZE];
 	struct a64_code_entry code_tlb[2][A64_TLB_SIZE]; /* EL0, EL1 */
-	bool tlb_used;               /* something that is not global was filled since the last flush of such */
+	uint64_t tlb_private[A64_TLB_COUNT + 2][A64_TLB_SIZE / 64]; /* which entries, of code_tlb too, are not global */
+	bool tlb_used;               /* there are such */
 	uint64_t large_shifts;       /* bit n: there are fills from pages of 2^n bytes, larger than 4 KiB */
 	uint64_t large_pages[64];    /* hashed set of those */
 	_Atomic uint64_t tlb_seen;   /* shared->tlb_ticket up to which flushes are done */
 	_Atomic bool running;        /* in run() */
 	uint32_t ic_seen;
-	uint32_t epoch;              /* bumped whenever a code mapping may have changed */
+	struct a64_epochs epochs;
 
 	/* Executes guest code by other means until requests are to be looked at. NULL: the interpreter alone. */
 	void (*run_translated)(struct a64_cpu *cpu);
@@ -165,8 +181,22 @@ void a64_take_interrupt(struct a64_cpu *cpu, bool fiq);
 /* ERET: PSTATE and the return address from SPSR_EL1, ELR_EL1 (C6.2.101). */
 void a64_exception_return(struct a64_cpu *cpu);
 
+/* ---- epochs.c ---- */
+/* Of code that is fetched from pc. */
+uint32_t a64_epoch(struct a64_cpu *cpu, uint64_t pc);
+/* Code may be elsewhere: everywhere; wherever pages are not global; on one page. */
+void a64_epochs_end(struct a64_cpu *cpu);
+void a64_epochs_end_private(struct a64_cpu *cpu);
+void a64_epochs_end_page(struct a64_cpu *cpu, uint64_t address);
+/* Another TTBR0_EL1 or TTBR1_EL1, and perhaps one that was there before. */
+void a64_epochs_switch(struct a64_cpu *cpu);
+/* Code was found on this page. */
+void a64_epochs_fill(struct a64_cpu *cpu, uint64_t address, bool global);
+
 /* ---- mmu.c ---- */
 void a64_tlb_flush(struct a64_cpu *cpu, bool global_too);
+/* For another address space: what is not global is forgotten, but may be known again when that is back. */
+void a64_tlb_switch(struct a64_cpu *cpu);
 void a64_tlb_flush_page(struct a64_cpu *cpu, uint64_t address);
 /* VCPU_REQ_FLUSH: forget which pages may be written without looking; and what other processors have asked for by broadcast. */
 void a64_tlb_flush_writes(struct a64_cpu *cpu);

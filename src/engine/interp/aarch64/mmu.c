@@ -52,29 +52,71 @@ static void forget(struct a64_tlb_entry *entry)
 	entry->read_tag = entry->write_tag = A64_TLB_NONE;
 }
 
-void a64_tlb_flush(struct a64_cpu *cpu, bool global_too)
+static void flush_all(struct a64_cpu *cpu)
 {
-	if (!global_too && !cpu->tlb_used)
-		return;
-	cpu->counts.tlb_flushes++;
 	for (unsigned index = 0; index < A64_TLB_COUNT; index++) {
-		for (unsigned i = 0; i < A64_TLB_SIZE; i++) {
-			if (global_too || !(cpu->tlb[index][i].gpa & 1))
-				forget(&cpu->tlb[index][i]);
-		}
+		for (unsigned i = 0; i < A64_TLB_SIZE; i++)
+			forget(&cpu->tlb[index][i]);
 	}
 	for (unsigned el = 0; el < 2; el++) {
-		for (unsigned i = 0; i < A64_TLB_SIZE; i++) {
-			if (global_too || !(cpu->code_tlb[el][i].gpa & 1))
-				cpu->code_tlb[el][i].tag = A64_TLB_NONE;
+		for (unsigned i = 0; i < A64_TLB_SIZE; i++)
+			cpu->code_tlb[el][i].tag = A64_TLB_NONE;
+	}
+	cpu->large_shifts = 0;
+	memset(cpu->large_pages, 0, sizeof(cpu->large_pages));
+}
+
+/* What is noted as private may have become global since: no harm. */
+static void flush_private(struct a64_cpu *cpu)
+{
+	for (unsigned index = 0; index < A64_TLB_COUNT + 2; index++) {
+		for (unsigned word = 0; word < A64_TLB_SIZE / 64; word++) {
+			for (uint64_t left = cpu->tlb_private[index][word]; left; left &= left - 1) {
+				const unsigned slot = word * 64 + (unsigned)__builtin_ctzll(left);
+
+				if (index < A64_TLB_COUNT)
+					forget(&cpu->tlb[index][slot]);
+				else
+					cpu->code_tlb[index - A64_TLB_COUNT][slot].tag = A64_TLB_NONE;
+			}
 		}
 	}
+}
+
+static void flush(struct a64_cpu *cpu, bool global_too)
+{
+	cpu->counts.tlb_flushes++;
+	if (global_too)
+		flush_all(cpu);
+	else
+		flush_private(cpu);
+	memset(cpu->tlb_private, 0, sizeof(cpu->tlb_private));
 	cpu->tlb_used = false;
-	if (global_too) {
-		cpu->large_shifts = 0;
-		memset(cpu->large_pages, 0, sizeof(cpu->large_pages));
-	}
-	cpu->epoch++;
+}
+
+static void note_private(struct a64_cpu *cpu, unsigned index, uint64_t address)
+{
+	const unsigned slot = slot_of(address);
+
+	cpu->tlb_private[index][slot / 64] |= 1ull << (slot & 63);
+	cpu->tlb_used = true;
+}
+
+void a64_tlb_flush(struct a64_cpu *cpu, bool global_too)
+{
+	if (global_too || cpu->tlb_used)
+		flush(cpu, global_too);
+	if (global_too)
+		a64_epochs_end(cpu);
+	else
+		a64_epochs_end_private(cpu);
+}
+
+void a64_tlb_switch(struct a64_cpu *cpu)
+{
+	if (cpu->tlb_used)
+		flush(cpu, false);
+	a64_epochs_switch(cpu);
 }
 
 void a64_tlb_flush_page(struct a64_cpu *cpu, uint64_t address)
@@ -88,7 +130,7 @@ void a64_tlb_flush_page(struct a64_cpu *cpu, uint64_t address)
 	for (unsigned index = 0; index < A64_TLB_COUNT; index++)
 		forget(&cpu->tlb[index][slot]);
 	cpu->code_tlb[0][slot].tag = cpu->code_tlb[1][slot].tag = A64_TLB_NONE;
-	cpu->epoch++;
+	a64_epochs_end_page(cpu, address);
 }
 
 void a64_tlb_flush_writes(struct a64_cpu *cpu)
@@ -185,7 +227,8 @@ static struct span translate(struct a64_cpu *cpu, uint64_t address, unsigned siz
 	if (walk.device)
 		return span;
 	remember_large(cpu, address, walk.size_shift);
-	cpu->tlb_used |= !walk.global;
+	if (!walk.global)
+		note_private(cpu, rights, address);
 	if (entry->read_tag != page)
 		entry->write_tag = A64_TLB_NONE;
 	entry->read_tag = page;
@@ -211,7 +254,9 @@ uint64_t a64_code_page(struct a64_cpu *cpu, uint64_t address, uint8_t **hva)
 	*hva = mem_hva(&cpu->vm->mem, walk.gpa & PAGE_MASK, PAGE_SIZE);
 	if (*hva) {
 		remember_large(cpu, address, walk.size_shift);
-		cpu->tlb_used |= !walk.global;
+		if (!walk.global)
+			note_private(cpu, A64_TLB_COUNT + cpu->el, address);
+		a64_epochs_fill(cpu, address, walk.global);
 		*entry = (struct a64_code_entry){.tag = page, .gpa = (walk.gpa & PAGE_MASK) | walk.global, .hva = *hva};
 	}
 	return walk.gpa & PAGE_MASK;

@@ -117,11 +117,11 @@ static const struct a64_block *block_at(struct a64_cpu *cpu, uint64_t pc)
 	struct a64_jump_entry *entry = &cpu->jump_cache[pc >> 2 & (A64_JUMP_CACHE_SIZE - 1)];
 	const struct a64_block *block = entry->block;
 
-	if (likely(entry->pc == pc && entry->epoch == cpu->epoch && entry->key == cpu->key && block &&
+	if (likely(entry->pc == pc && entry->epoch == a64_epoch(cpu, pc) && entry->key == cpu->key && block &&
 		   block->generation == atomic_load_explicit(block->page_word, memory_order_relaxed)))
 		return block;
 	block = a64_block_find(cpu, pc, false);
-	*entry = (struct a64_jump_entry){.pc = pc, .block = (struct a64_block *)block, .epoch = cpu->epoch, .key = cpu->key};
+	*entry = (struct a64_jump_entry){.pc = pc, .block = (struct a64_block *)block, .epoch = a64_epoch(cpu, pc), .key = cpu->key};
 	return block;
 }
 

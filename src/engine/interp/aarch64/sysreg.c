@@ -233,7 +233,7 @@ static void written(struct a64_cpu *cpu, unsigned index, uint64_t old)
 	case A64_SYS_TTBR1_EL1:
 		/* The soft TLB knows no ASIDs. */
 		if (changed)
-			a64_tlb_flush(cpu, false);
+			a64_tlb_switch(cpu);
 		break;
 	case A64_SYS_TCR_EL1:
 	case A64_SYS_MAIR_EL1:
