@@ -18,8 +18,7 @@
 #include "core/vm.h"
 #include "engine/dbt/dbt_engine.h"
 #include "engine/interp/interp.h"
-#include "tests/oracle/random.h"
-#include "tests/unit/float_operands.h"
+#include "tests/oracle64/generate.h"
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -37,27 +36,16 @@
 #define LENGTH      20u
 #define HVC         0xd4000002u
 
-/* The forms, as the decoder has them. */
-struct form {
-	uint32_t mask, value;
-	uint16_t op;
-	uint16_t first_exclusion, exclusion_count;
-};
-struct exclusion {
-	uint32_t mask, value;
-};
-#include "arch/aarch64/a64_forms.c.inc"
-
 struct machine {
 	struct vm *vm;
 	uint8_t *memory;
 };
 
-static struct random rng;
+static struct a64_generator generator = {.branch_words = 3, .data = DATA + 0x4000, .data_size = 0x8000, .index_size = 0x1000, .wild = 16};
 
 static uint32_t below(uint32_t bound)
 {
-	return (uint32_t)random_below(&rng, bound);
+	return a64_generate_below(&generator, bound);
 }
 
 /* What is there already stays as it was, and translated. */
@@ -124,53 +112,16 @@ static bool is_excluded(enum a64_op op)
 	}
 }
 
-static uint32_t with_field(uint32_t word, unsigned at, unsigned count, uint32_t value)
-{
-	const uint32_t mask = ((1u << count) - 1) << at;
-
-	return (word & ~mask) | value << at;
-}
-
-/* Branches go forward a little, or to where x29 says: to the end. */
-static uint32_t tame(uint32_t word)
-{
-	switch (a64_decode(word)) {
-	case A64_b:
-	case A64_bl:
-		return with_field(word, 0, 26, 1 + below(4));
-	case A64_b_cond:
-	case A64_cbz:
-	case A64_cbnz:
-		return with_field(word, 5, 19, 1 + below(4));
-	case A64_tbz:
-	case A64_tbnz:
-		return with_field(word, 5, 14, 1 + below(4));
-	case A64_br:
-	case A64_blr:
-	case A64_ret:
-		return with_field(word, 5, 5, 29);
-	default:
-		break;
-	}
-	/* Loads and stores mostly have a base that is an address, and an index that is small. */
-	if ((word & 0x0a000000) == 0x08000000 && below(16)) {
-		word = with_field(word, 5, 5, below(6) ? 24 + below(4) : 31);
-		if ((word & 0x3b200c00) == 0x38200800)
-			word = with_field(word, 16, 5, 20 + below(4));
-	}
-	return word;
-}
-
 #define NEAR_FORMS 80
 static unsigned near_form;
 
 static uint32_t random_instruction(void)
 {
+	const unsigned count = a64_generate_form_count();
+
 	for (;;) {
 		/* Forms of one class are together: a program is mostly of what is near its own. */
-		const unsigned any = below(ARRAY_SIZE(forms)), near = (near_form + below(NEAR_FORMS)) % ARRAY_SIZE(forms);
-		const struct form *form = &forms[below(3) ? near : any];
-		const uint32_t word = tame(form->value | ((uint32_t)random_next(&rng) & ~form->mask));
+		const uint32_t word = a64_generate_word(&generator, below(3) ? (near_form + below(NEAR_FORMS)) % count : below(count));
 		const enum a64_op op = a64_decode(word);
 
 		/* What the tables call unallocated is tried too, but rarely: it ends a program. */
@@ -179,43 +130,14 @@ static uint32_t random_instruction(void)
 	}
 }
 
-/* Any bits, or numbers of one format in all elements. */
-static void random_vector(union a64_vreg *v)
-{
-	static struct float_random floats;
-	const unsigned format = below(4);
-
-	floats.state ^= random_next(&rng);
-	random_fill(&rng, v, sizeof(*v));
-	for (unsigned i = 0; i < 2 && format == 1; i++)
-		v->d[i] = operand_ieee(&floats, 11, 52);
-	for (unsigned i = 0; i < 4 && format == 2; i++)
-		v->s[i] = (uint32_t)operand_ieee(&floats, 8, 23);
-	for (unsigned i = 0; i < 8 && format == 3; i++)
-		v->h[i] = (uint16_t)operand_ieee(&floats, 5, 10);
-}
-
 static void random_state(union arch_state *state, uint64_t end)
 {
 	struct a64_state *s = &state->a64;
 
 	a64_start_state(state, 0, CODE, 0);
-	for (unsigned i = 0; i < 31; i++)
-		s->x[i] = random_integer(&rng);
-	for (unsigned i = 20; i < 24; i++)
-		s->x[i] = below(0x1000);
-	for (unsigned i = 24; i < 29; i++)
-		s->x[i] = DATA + 0x4000 + below(0x8000);
-	for (unsigned i = 24; i < 26; i++)
-		s->x[i] &= ~15ull;
+	a64_generate_registers(&generator, s, &s->sp[1]);
 	s->x[29] = end;
-	s->sp[1] = DATA + 0x8000 + 16 * below(256);
-	s->sp[0] = random_integer(&rng);
-	for (unsigned i = 0; i < 32; i++)
-		random_vector(&s->v[i]);
-	s->fpcr = below(4) ? 0 : (uint32_t)random_next(&rng) & A64_FPCR_MASK;
-	s->fpsr = below(2) ? 0 : (uint32_t)random_next(&rng) & A64_FPSR_MASK;
-	s->pstate |= (uint64_t)below(16) << 28;
+	s->sp[0] = random_integer(&generator.rng);
 	s->sys[A64_SYS_SCTLR_EL1] |= A64_SCTLR_M | A64_SCTLR_SPAN | (below(2) ? A64_SCTLR_SA : 0);
 	s->sys[A64_SYS_TCR_EL1] = 25 | 1ull << 23 | 5ull << 32; /* 39 bits by TTBR0, none by TTBR1 */
 	s->sys[A64_SYS_TTBR0_EL1] = TABLE;
@@ -307,7 +229,7 @@ static bool round_of(struct machine *machines)
 {
 	uint32_t code[LENGTH + 8];
 
-	near_form = below(ARRAY_SIZE(forms));
+	near_form = below(a64_generate_form_count());
 	for (unsigned i = 0; i < ARRAY_SIZE(code); i++)
 		code[i] = i < LENGTH ? random_instruction() : HVC;
 	for (unsigned again = 0; again < 3; again++) {
@@ -315,7 +237,7 @@ static bool round_of(struct machine *machines)
 
 		random_state(&before, CODE + 4 * LENGTH);
 		for (unsigned i = 0; i < DATA_SIZE; i += 8)
-			*(uint64_t *)(void *)(machines[0].memory + (DATA - MEMORY) + i) = random_next(&rng);
+			*(uint64_t *)(void *)(machines[0].memory + (DATA - MEMORY) + i) = random_next(&generator.rng);
 		memcpy(machines[1].memory, machines[0].memory, MEMORY_SIZE);
 		for (unsigned i = 0; i < 2; i++)
 			machine_fill(&machines[i], code, sizeof(code));
@@ -341,7 +263,7 @@ int main(int argc, char **argv)
 		else if (!strcmp(argv[i], "--seed"))
 			seed = strtoul(argv[i + 1], NULL, 0);
 	}
-	rng = (struct random){seed};
+	generator.rng = (struct random){seed};
 	signal(SIGALRM, on_alarm);
 	machine_create(&machines[0], &interp_a64_engine);
 	machine_create(&machines[1], &dbt_a64_engine);
