@@ -92,19 +92,25 @@ void dbt64_flush(struct dbt64 *d)
 	d->flushes++;
 }
 
-void dbt64_link(struct dbt64 *d, uint8_t *at, const struct dbt64_block *block)
+static void set_target(struct dbt64 *d, uint8_t *at, const uint8_t *target)
 {
 	const uint8_t *end = at + 4 + (d->code_run - d->code_write);
-	const int32_t displacement = (int32_t)(block->code - end);
+	const int32_t displacement = (int32_t)(target - end);
 
 	memcpy(at, &displacement, sizeof(displacement));
+}
+
+/* The page was looked at where the block was entered that the jump is in. What goes round has a jump back in it. */
+void dbt64_link(struct dbt64 *d, uint8_t *at, const struct dbt64_block *from, const struct dbt64_block *block)
+{
+	set_target(d, at, block->code + (block->pc > from->pc ? block->body_at : block->stop_at));
 }
 
 void dbt64_link_far(struct dbt64 *d, uint8_t *at, const struct dbt64_block *block)
 {
 	/* imm64, CMP of 7 bytes, JCC of 6, the jump's opcode. */
 	memcpy(at - 1 - 6 - 7 - 8, &d->jump_tag, sizeof(d->jump_tag));
-	dbt64_link(d, at, block);
+	set_target(d, at, block->code);
 }
 
 static unsigned hash_of(uint64_t pc, uint64_t gpa, uint32_t key)

@@ -39,6 +39,7 @@ struct dbt64_block {
 	_Atomic uint32_t *page_word;
 	struct dbt64_block *next; /* of the same hash */
 	const uint8_t *code;
+	uint8_t stop_at, body_at; /* of code: behind the look at the page; behind that at requests too */
 };
 
 /* Where indirect branches look: an entry is right if pc and tag are. 32 bytes. */
@@ -82,9 +83,9 @@ int dbt64_code_probe(char *why, size_t why_size) must_check;
 /* The block at cpu.s.pc in the current mode; translated if need be. Faults as a fetch does. */
 const struct dbt64_block *dbt64_block_find(struct dbt64 *d, uint64_t pc);
 void dbt64_flush(struct dbt64 *d);
-/* Makes the jump at `at` (where it is written) go to a block. Far: on another page, while jump_tag is what it is now. */
+/* Makes the jump at `at` (where it is written) go to a block, of the same page as the block that it is in. Far: on another page, while jump_tag is what it is now. */
 void dbt64_link_far(struct dbt64 *d, uint8_t *at, const struct dbt64_block *block);
-void dbt64_link(struct dbt64 *d, uint8_t *at, const struct dbt64_block *block);
+void dbt64_link(struct dbt64 *d, uint8_t *at, const struct dbt64_block *from, const struct dbt64_block *block);
 
 /* ---- run.c ---- */
 /* The a64_cpu's run_translated. */
@@ -104,6 +105,6 @@ void dbt64_emit_look_up(const struct dbt64 *d, struct emitter *e);
 
 /* ---- translate.c ---- */
 /* Writes code for the block at pc, whose bytes begin at `guest` with room for max instructions on its page. False: no space. */
-bool dbt64_translate(struct dbt64 *d, struct emitter *e, const struct dbt64_block *block, const uint8_t *guest, unsigned max);
+bool dbt64_translate(struct dbt64 *d, struct emitter *e, struct dbt64_block *block, const uint8_t *guest, unsigned max);
 
 #endif

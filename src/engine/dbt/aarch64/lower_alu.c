@@ -29,6 +29,14 @@ static void copy_sp(struct translation *t, unsigned n, unsigned scratch, unsigne
 		copy(t, n, scratch, size);
 }
 
+/* Where to compute Xd from Xn when Xm comes after: its own register, unless that has Xm; or rdx. */
+static unsigned destination(const struct translation *t, bool uses_m)
+{
+	const unsigned reg = t_target(rd(t), HOST_RDX);
+
+	return uses_m && rm(t) != 31 && t_host(rm(t)) == reg ? HOST_RDX : reg;
+}
+
 /* ---- addition and subtraction ---- */
 
 /* The carry of an addition is the host's; that of flags is inverted. */
@@ -79,18 +87,20 @@ static void add_register(struct translation *t, bool subtracts, bool flags, unsi
 		save_flags(t, false);
 		return;
 	}
+	const unsigned d = sp ? HOST_RDX : destination(t, second == HOST_NONE);
+
 	if (sp)
-		copy_sp(t, rn(t), HOST_RDX, size);
+		copy_sp(t, rn(t), d, size);
 	else
-		copy(t, rn(t), HOST_RDX, size);
+		copy(t, rn(t), d, size);
 	if (second == HOST_NONE)
-		t_op(t, op, HOST_RDX, rm(t), size);
+		t_op(t, op, d, rm(t), size);
 	else
-		emit_op_reg(t->e, op, second, HOST_RDX, size);
+		emit_op_reg(t->e, op, second, d, size);
 	if (sp && !flags)
-		t_finish_sp(t, rd(t), HOST_RDX);
+		t_finish_sp(t, rd(t), d);
 	else
-		t_finish(t, rd(t), HOST_RDX);
+		t_finish(t, rd(t), d);
 	t->in_host = false;
 	if (flags)
 		save_flags(t, !subtracts);
@@ -308,15 +318,17 @@ static bool logic_shifted(struct translation *t, unsigned op, bool inverts, bool
 		second = HOST_RCX;
 		emit_op_reg(t->e, 0xf7, 2, HOST_RCX, size);
 	}
-	copy(t, rn(t), HOST_RDX, size);
+	const unsigned d = destination(t, second == HOST_NONE);
+
+	copy(t, rn(t), d, size);
 	if (second == HOST_NONE)
-		t_op(t, op, HOST_RDX, rm(t), size);
+		t_op(t, op, d, rm(t), size);
 	else
-		emit_op_reg(t->e, op, second, HOST_RDX, size);
-	t_finish(t, rd(t), HOST_RDX);
+		emit_op_reg(t->e, op, second, d, size);
+	t_finish(t, rd(t), d);
 	t->in_host = false;
 	if (flags)
-		logic_flags(t, HOST_RDX, size);
+		logic_flags(t, d, size);
 	return true;
 }
 
@@ -358,27 +370,54 @@ static void address(struct translation *t, uint64_t base, unsigned shift)
 
 /* ---- bit fields ---- */
 
-/* The field of the source, at its place, in rdx; extended by its sign or by zeros. */
-static void field(struct translation *t, bool is_signed)
+/* The field of the source, at its place, in d; extended by its sign or by zeros. */
+static void field(struct translation *t, unsigned d, bool is_signed)
 {
 	const unsigned size = size_of(t->insn), bits = 8 * size, r = a64_bits(t->insn, 16, 6), s = a64_bits(t->insn, 10, 6);
 	const unsigned right = is_signed ? X86_SAR : X86_SHR;
 
-	copy(t, rn(t), HOST_RDX, size);
+	copy(t, rn(t), d, size);
 	t->in_host = false;
 	if (s >= r) {
-		t_shift_imm(t, X86_SHL, HOST_RDX, bits - 1 - s, size);
-		t_shift_imm(t, right, HOST_RDX, bits - 1 - s + r, size);
+		t_shift_imm(t, X86_SHL, d, bits - 1 - s, size);
+		t_shift_imm(t, right, d, bits - 1 - s + r, size);
 	} else {
-		t_shift_imm(t, X86_SHL, HOST_RDX, bits - 1 - s, size);
-		t_shift_imm(t, right, HOST_RDX, r - s - 1, size);
+		t_shift_imm(t, X86_SHL, d, bits - 1 - s, size);
+		t_shift_imm(t, right, d, r - s - 1, size);
 	}
+}
+
+/* UXTB and its kin: one instruction, which leaves the flags alone. */
+static bool extend_low(struct translation *t, bool is_signed)
+{
+	const unsigned s = a64_bits(t->insn, 10, 6), size = size_of(t->insn), d = t_target(rd(t), HOST_RDX);
+	unsigned n;
+
+	if (a64_bits(t->insn, 16, 6) || (s != 7 && s != 15 && s != 31))
+		return false;
+	n = t_source(t, rn(t), HOST_RDX, 4);
+	if (s == 31 && !is_signed)
+		emit_mov_reg(t->e, d, n, 4);
+	else if (s == 31)
+		emit_op_reg(t->e, 0x63, d, n, size);
+	else if (s == 15)
+		emit_op_reg(t->e, is_signed ? 0x0fbf : 0x0fb7, d, n, is_signed ? size : 4);
+	else if (is_signed && size == 8)
+		emit_op_reg(t->e, 0x0fbe, d, n, 8);
+	else
+		emit_op_reg(t->e, is_signed ? 0x0fbe : 0x0fb6, d, n, 1);
+	t_finish(t, rd(t), d);
+	return true;
 }
 
 static void move_field(struct translation *t, bool is_signed)
 {
-	field(t, is_signed);
-	t_finish(t, rd(t), HOST_RDX);
+	if (extend_low(t, is_signed))
+		return;
+	const unsigned d = t_target(rd(t), HOST_RDX);
+
+	field(t, d, is_signed);
+	t_finish(t, rd(t), d);
 }
 
 static void insert_field(struct translation *t)
@@ -387,7 +426,7 @@ static void insert_field(struct translation *t)
 	const unsigned width = s >= r ? s - r + 1 : s + 1, low = s >= r ? 0 : bits - r;
 	const uint64_t mask = (width == 64 ? ~0ull : (1ull << width) - 1) << low;
 
-	field(t, false);
+	field(t, HOST_RDX, false);
 	copy(t, rd(t), HOST_RCX, size);
 	emit_mov_imm(t->e, HOST_RAX, size == 4 ? (uint32_t)~mask : ~mask);
 	emit_op_reg(t->e, X86_AND, HOST_RAX, HOST_RCX, size);

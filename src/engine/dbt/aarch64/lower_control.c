@@ -44,19 +44,13 @@ static void store_return_address(struct translation *t)
 	t_finish(t, 30, HOST_RCX);
 }
 
-/* The table of jumps has whole addresses: one with a tag is never found there, and the loop gets to see it. */
+/* The table of jumps has no addresses with tags: such a one is never found there, and the loop sees what becomes of it. */
 static bool branch_to_register(struct translation *t, bool links)
 {
 	const unsigned n = t_source(t, a64_rn(t->insn), HOST_RAX, 8);
 
-	/* TCR_EL1.TBI may change without a flush of code: what becomes of tags is the interpreter's to say. */
-	emit_lea(t->e, HOST_RDX, mem_base((uint8_t)n, 0), 8);
 	if (n != HOST_RAX)
 		emit_mov_reg(t->e, HOST_RAX, n, 8);
-	t_shift_imm(t, X86_SAR, HOST_RDX, 55, 8);
-	t_op_imm(t, X86_ADD, HOST_RDX, 1, 4);
-	t_op_imm(t, X86_CMP, HOST_RDX, 1, 4);
-	t_slow(t, t_jcc(t, 7)); /* neither all zeros nor all ones */
 	if (links)
 		store_return_address(t);
 	dbt64_emit_look_up(t->d, t->e);

@@ -62,15 +62,19 @@ static void follow_link(struct dbt64 *d, uint64_t flushes, const struct dbt64_bl
 	if ((from->pc ^ block->pc) & PAGE_MASK)
 		dbt64_link_far(d, at, block);
 	else if ((from->gpa & PAGE_MASK) == (block->gpa & PAGE_MASK))
-		dbt64_link(d, at, block);
+		dbt64_link(d, at, from, block);
 }
 
 /* The code at s.pc: mostly the table of jumps knows it. */
 static const uint8_t *code_at_pc(struct dbt64 *d)
 {
-	struct dbt64_jump *jump = &d->jumps[d->cpu.s.pc >> 2 & (DBT64_JUMPS - 1)];
 	const uint64_t flushes = d->flushes;
 	const struct dbt64_block *block;
+	struct dbt64_jump *jump;
+
+	/* Branches in line leave tags to us. */
+	d->cpu.s.pc = a64_branch_address(&d->cpu, d->cpu.s.pc);
+	jump = &d->jumps[d->cpu.s.pc >> 2 & (DBT64_JUMPS - 1)];
 
 	d->jump_tag = (uint64_t)a64_epoch(&d->cpu, d->cpu.s.pc) << 32 | d->cpu.key;
 	if (jump->pc == d->cpu.s.pc && jump->tag == d->jump_tag && !d->link && !d->stale)

@@ -312,15 +312,19 @@ static void emit_cold(struct translation *t, const struct cold *cold)
 }
 
 /* Whoever comes in looks whether the block is still what memory has, and whether somebody wants something. */
-static void emit_entry(struct translation *t)
+static void emit_entry(struct translation *t, struct dbt64_block *block)
 {
+	const uint8_t *const begin = t->e->at;
+
 	emit_mov_imm(t->e, HOST_RAX, (uintptr_t)t->block->page_word);
 	emit_op_mem(t->e, 0x81, 7, mem_base(HOST_RAX, 0), 4);
 	emit_u32(t->e, t->block->generation);
 	add_cold(t, t_jcc(t, 5))->kind = COLD_STALE;
+	block->stop_at = (uint8_t)(t->e->at - begin);
 	emit_op_mem(t->e, 0x83, 7, t_state(offsetof(struct dbt64, stop)), 4);
 	emit_u8(t->e, 0);
 	add_cold(t, t_jcc(t, 5))->kind = COLD_LEAVE;
+	block->body_at = (uint8_t)(t->e->at - begin);
 }
 
 static bool lower(struct translation *t, enum a64_op op)
@@ -345,11 +349,11 @@ static void one(struct translation *t, uint32_t insn)
 	t->in_host = false;
 }
 
-bool dbt64_translate(struct dbt64 *d, struct emitter *e, const struct dbt64_block *block, const uint8_t *guest, unsigned max)
+bool dbt64_translate(struct dbt64 *d, struct emitter *e, struct dbt64_block *block, const uint8_t *guest, unsigned max)
 {
 	struct translation t = {.d = d, .e = e, .block = block, .pc = block->pc};
 
-	emit_entry(&t);
+	emit_entry(&t, block);
 	for (unsigned i = 0; i < max && !t.done; i++) {
 		uint32_t insn;
 

@@ -170,6 +170,10 @@ void a64_update_mode(struct a64_cpu *cpu);
 /* Runs until there is an exit. */
 void a64_run(struct a64_cpu *cpu);
 
+/* ---- sem_branch.c ---- */
+/* Where a branch to target goes: without its tag, if it may have one (D8.8.1). */
+uint64_t a64_branch_address(const struct a64_cpu *cpu, uint64_t target);
+
 /* ---- exception.c ---- */
 /* As a64_raise(), with FAR_EL1, or with another return address. Do not return. */
 __attribute__((noreturn)) void a64_raise_far(struct a64_cpu *cpu, unsigned class, uint32_t iss, uint64_t far);

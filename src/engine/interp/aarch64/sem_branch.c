@@ -10,7 +10,7 @@ static void branch_by(struct a64_cpu *cpu, int64_t words)
 }
 
 /* Tags do not become part of the PC (D8.8: AArch64.BranchAddr). */
-static uint64_t branch_address(const struct a64_cpu *cpu, uint64_t target)
+uint64_t a64_branch_address(const struct a64_cpu *cpu, uint64_t target)
 {
 	const bool upper = target >> 55 & 1;
 
@@ -67,12 +67,12 @@ SEM(tbnz)
 		branch_by(cpu, a64_sbits(insn, 5, 14));
 }
 
-SEM(br) { cpu->next_pc = branch_address(cpu, a64_x(&cpu->s, a64_rn(insn))); }
-SEM(ret) { cpu->next_pc = branch_address(cpu, a64_x(&cpu->s, a64_rn(insn))); }
+SEM(br) { cpu->next_pc = a64_branch_address(cpu, a64_x(&cpu->s, a64_rn(insn))); }
+SEM(ret) { cpu->next_pc = a64_branch_address(cpu, a64_x(&cpu->s, a64_rn(insn))); }
 
 SEM(blr)
 {
-	const uint64_t target = branch_address(cpu, a64_x(&cpu->s, a64_rn(insn)));
+	const uint64_t target = a64_branch_address(cpu, a64_x(&cpu->s, a64_rn(insn)));
 
 	cpu->s.x[30] = cpu->s.pc + 4;
 	cpu->next_pc = target;
@@ -83,7 +83,7 @@ SEM(eret)
 	if (!cpu->el)
 		a64_undefined(cpu);
 	a64_exception_return(cpu);
-	cpu->next_pc = branch_address(cpu, cpu->next_pc);
+	cpu->next_pc = a64_branch_address(cpu, cpu->next_pc);
 }
 
 /* Debug state is never entered. */
