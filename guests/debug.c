@@ -39,6 +39,8 @@ __asm__(".text\n"
 	"	ret\n");
 
 volatile uint64_t patched_total;
+/* Set by a debugger: the end waits for it to be cleared. */
+volatile uint64_t held;
 
 /* Called often, so that it is translated when somebody wants to stop in its middle, or to patch it. */
 __attribute__((noinline)) uint64_t hot(uint64_t n)
@@ -175,5 +177,7 @@ void guest_main(void)
 			__asm__ volatile("pause");
 		stop_others = 1;
 	}
+	while (held)
+		__asm__ volatile("pause");
 	finish();
 }

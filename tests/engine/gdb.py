@@ -400,6 +400,8 @@ def test_running():
     with Machine(cpus=2) as machine:
         rsp = machine.rsp()
         run_to(rsp, "hot")
+        # The guest is not to end before we have said all.
+        expect("it is held", rsp.ask(f"M{symbols['held']:x},1:01"), "OK")
         rsp.send("vCont;c")
         expect("not now", rsp.ask("g"), "E10")
         rsp.interrupt()
@@ -407,6 +409,7 @@ def test_running():
         rsp.interrupt()  # while it is stopped: nothing
         expect("rip", rsp.register(RIP) > 0, True)
         expect("breakpoint", rsp.insert(0, symbols["finish"]), "OK")
+        expect("it is let go", rsp.ask(f"M{symbols['held']:x},1:00"), "OK")
         rsp.sock.close()
         # The breakpoint went with its client.
         machine.end()
