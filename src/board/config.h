@@ -75,7 +75,7 @@ struct vm_config {
 	const char *engine;     /* "auto", "kvm", "dbt", "interp" */
 	const char *cpu;        /* "v2,+aes" (arch/x86_64/cpu_model.h), or NULL: all that engine and host can do */
 	const char *kernel;     /* or NULL, with firmware */
-	const char *firmware;   /* a file, "seabios", "ovmf", or NULL: the kernel is started without */
+	const char *firmware;   /* a file, "seabios", "ovmf", "aavmf", or NULL: the kernel is started without */
 	const char *firmware_vars; /* file for UEFI variables, made when it is missing, or NULL: they end with the run */
 	const char *initrd;     /* or NULL */
 	const char *append;     /* or NULL */

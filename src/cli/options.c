@@ -372,7 +372,7 @@ static const struct option option_table[] = {
 	{"initrd", "FILE", "initial RAM disk; the module of a multiboot kernel", apply_initrd},
 	{"append", "TEXT", "the kernel's command line", apply_append},
 	{"name", "NAME", "what `ruse ps`, `ctl`, `console` and `stop` call it", apply_name},
-	{"firmware", "FILE|seabios|ovmf|auto", "firmware of the board pc, which boots from a disk; auto: what the first disk wants", apply_firmware},
+	{"firmware", "FILE|seabios|ovmf|aavmf|auto", "firmware of the board pc (virt: aavmf), which boots from a disk; auto: what the first disk wants", apply_firmware},
 	{"firmware-vars", "FILE", "where UEFI keeps its variables; made when it is missing (default: they end with the run)", apply_firmware_vars},
 	{"firmware-log", "stdio|none|file=P|unix=P|pty", "what firmware says at its debug port (default none)", apply_firmware_log},
 	{"board", "NAME", "machine: microvm (default), pc; virt (default for AArch64 kernels)", apply_board},

@@ -252,6 +252,64 @@ static void sizes_are_checked(void **state)
 	assert_int_equal(pflash_create(vm, &params), 0);
 }
 
+/* Two chips of 16 bits: commands and answers are there twice. */
+#define PAIR_SIZE (2 * PFLASH_PAIR_BLOCK)
+
+static uint32_t get32(struct vm *vm, unsigned offset)
+{
+	return (uint32_t)bus_read(&vm->mmio, BASE + offset, 4);
+}
+
+static void put32(struct vm *vm, unsigned offset, uint32_t value)
+{
+	bus_write(&vm->mmio, BASE + offset, 4, value);
+}
+
+static void a_pair(void **state)
+{
+	struct vm *vm = vm_create(&(struct vm_params){.engine = &engine, .cpus = 1});
+	const struct image large = {.name = "large", .size = PAIR_SIZE, .read = read_content};
+
+	vm_destroy(*state);
+	*state = vm;
+	assert_int_equal(pflash_create(vm, &(struct pflash_params){.base = BASE, .content = &content, .pair = true}), -EINVAL);
+	assert_int_equal(pflash_create(vm, &(struct pflash_params){.base = BASE, .content = &large, .pair = true}), 0);
+	devices_reset(vm);
+	put32(vm, 0, 0x980098);
+	assert_int_equal(get32(vm, 4 * 0x10), 'Q' << 16 | 'Q');
+	assert_int_equal(get32(vm, 4 * 0x12), 'Y' << 16 | 'Y');
+	assert_int_equal(get32(vm, 4 * 0x27), 18 << 16 | 18);     /* 2^18 bytes a chip */
+	assert_int_equal(get32(vm, 4 * 0x30), 0x20002);           /* 128 KiB a block */
+	put32(vm, 0, 0x900090);
+	assert_int_equal(get32(vm, 0), 0x890089);
+	assert_int_equal(get32(vm, 8), 0);                        /* not locked */
+	/* 32 words by the buffer. */
+	put32(vm, 0, 0x500050);
+	put32(vm, 0, 0xe800e8);
+	assert_int_equal(get32(vm, 0), 0x800080);
+	put32(vm, 0, 0x1f001f);
+	for (unsigned i = 0; i < 32; i++)
+		put32(vm, 0x80 + 4 * i, 0x01010101 * i);
+	put32(vm, 0, 0xd000d0);
+	assert_int_equal(get32(vm, 0), 0x800080);
+	put32(vm, PFLASH_PAIR_BLOCK, 0x400040);
+	put32(vm, PFLASH_PAIR_BLOCK, 0x12345678);
+	put32(vm, 0, 0xff00ff);
+	for (unsigned i = 0; i < 32; i++)
+		assert_int_equal(get32(vm, 0x80 + 4 * i), 0x01010101 * i);
+	assert_int_equal(get32(vm, PFLASH_PAIR_BLOCK), 0x12345678);
+	/* 33 are too many. */
+	put32(vm, 0, 0xe800e8);
+	put32(vm, 0, 0x200020);
+	assert_int_equal(get32(vm, 0) & 0x300030, 0x300030);
+	put32(vm, 0, 0x500050);
+	put32(vm, 0x90, 0x200020);
+	put32(vm, 0x90, 0xd000d0);
+	put32(vm, 0, 0xff00ff);
+	assert_int_equal(get32(vm, 0x84), 0xffffffff);
+	assert_int_equal(get32(vm, PFLASH_PAIR_BLOCK), 0x12345678);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -265,6 +323,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_rest_is_stored_at_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(survives_a_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(sizes_are_checked, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_pair, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

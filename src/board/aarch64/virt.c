@@ -31,6 +31,7 @@
 #include "dev/irq/gicv3.h"
 #include "dev/irq/gicv3_its.h"
 #include "dev/misc/fw_cfg.h"
+#include "dev/misc/pflash.h"
 #include "dev/misc/pl061.h"
 #include "dev/pci/ecam.h"
 #include "dev/serial/pl011.h"
@@ -58,6 +59,11 @@ static void place_regions(const struct vm_config *config, const struct board_inp
 	parts_place_regions(config, inputs, VIRT_RAM + config->memory, regions);
 }
 
+static uint64_t rom_size(const struct board_inputs *inputs)
+{
+	return (inputs->firmware->size + PAGE_SIZE - 1) & PAGE_MASK;
+}
+
 static unsigned virt_memory_map(const struct vm_config *config, const struct board_inputs *inputs, struct board_ram *ram, unsigned max)
 {
 	struct parts_regions regions;
@@ -65,6 +71,8 @@ static unsigned virt_memory_map(const struct vm_config *config, const struct boa
 
 	if (count < max)
 		ram[count++] = (struct board_ram){.gpa = VIRT_RAM, .size = config->memory};
+	if (inputs->firmware && count < max)
+		ram[count++] = (struct board_ram){.gpa = VIRT_FLASH, .size = rom_size(inputs), .read_only = true};
 	place_regions(config, inputs, &regions);
 	return parts_add_regions(&regions, ram, count, max);
 }
@@ -108,8 +116,18 @@ static int check_options(const struct vm_config *config, const struct board_inpu
 		fmt_print(why, why_size, "the virt board takes 1 to %u processors; change --cpus", VM_MAX_VCPUS);
 		return -EINVAL;
 	}
-	if (!inputs->kernel || inputs->firmware) {
-		fmt_print(why, why_size, "the virt board starts a kernel without firmware; give --kernel");
+	if (!inputs->kernel == !inputs->firmware) {
+		fmt_print(why, why_size, "the virt board starts a kernel or firmware; give either --kernel or --firmware aavmf");
+		return -EINVAL;
+	}
+	if (inputs->firmware && inputs->firmware->size > VIRT_FLASH_BANK) {
+		fmt_print(why, why_size, "firmware '%s' is larger than the 64 MiB of its flash; give another file with --firmware",
+			  inputs->firmware->name);
+		return -EINVAL;
+	}
+	if (inputs->firmware_vars && (inputs->firmware_vars->size % PFLASH_PAIR_BLOCK || inputs->firmware_vars->size > VIRT_FLASH_BANK)) {
+		fmt_print(why, why_size, "the variables '%s' are not of 256 KiB to 64 MiB in steps of 256 KiB; give the file that came with the firmware",
+			  inputs->firmware_vars->name);
 		return -EINVAL;
 	}
 	if (config->test_devices || config->cpu) {
@@ -141,7 +159,7 @@ static int virt_check(const struct vm_config *config, const struct board_inputs 
 		return r;
 	place_regions(config, inputs, &regions);
 	r = parts_check_regions(&regions, why, why_size);
-	return r ? r : make_plan(config, inputs, &plan, why, why_size);
+	return r || inputs->firmware ? r : make_plan(config, inputs, &plan, why, why_size);
 }
 
 /* ---- devices ---- */
@@ -164,7 +182,7 @@ static int add_virtio(struct vm *vm, void *ctx, struct virtio_device *dev, const
 static int create_interrupts(struct vm *vm)
 {
 	struct virt *board = vm->board_data;
-	const struct gicv3_config config = {.distributor = VIRT_GICD, .redistributors = VIRT_GICR, .lpis = true, .spis = VIRT_SPIS};
+	const struct gicv3_config config = {.distributor = VIRT_GICD, .redistributors = VIRT_GICR, .lpis = true, .awake = true, .spis = VIRT_SPIS};
 	struct arm_timer_lines lines[VM_MAX_VCPUS];
 	struct arm_timer *timer;
 	int r = gicv3_create(vm, &config, &board->gic);
@@ -227,6 +245,11 @@ static int create_devices(struct vm *vm, const struct board_inputs *inputs, cons
 		r = create_primecells(vm, inputs);
 	if (!r)
 		r = fw_cfg_create_mmio(vm, VIRT_FW_CFG, &fw_cfg);
+	if (!r && inputs->firmware_vars)
+		r = pflash_create(vm, &(struct pflash_params){.base = VIRT_FLASH + VIRT_FLASH_BANK,
+							      .content = inputs->firmware_vars,
+							      .pair = true,
+							      .store = inputs->firmware_vars_store});
 	if (!r)
 		r = create_pci(vm, inputs);
 	if (!r)
@@ -257,7 +280,7 @@ static int virt_create(struct vm *vm, const struct board_inputs *inputs, char *w
 
 /* ---- start ---- */
 
-static int write_tree(struct vm *vm, const struct arm64_plan *plan)
+static int write_tree(struct vm *vm, const struct arm64_plan *plan, bool flash)
 {
 	const struct virt *board = vm->board_data;
 	struct virt_tree tree = {
@@ -266,6 +289,7 @@ static int write_tree(struct vm *vm, const struct arm64_plan *plan)
 		.memory = vm->config->memory,
 		.cmdline = cmdline_of(vm->config),
 		.plan = plan,
+		.flash = flash,
 	};
 	uint8_t *buf = platform_alloc(FDT_SIZE);
 	size_t len = 0;
@@ -282,19 +306,36 @@ static int write_tree(struct vm *vm, const struct arm64_plan *plan)
 	return r;
 }
 
-static int virt_load(struct vm *vm, const struct board_inputs *inputs, union arch_state *boot, char *why, size_t why_size)
+/* Firmware begins at its flash's beginning, and looks for the device tree where memory begins. */
+static int load_firmware(struct vm *vm, const struct image *firmware, struct arm64_plan *plan, char *why, size_t why_size)
+{
+	uint8_t *hva = mem_hva(&vm->mem, VIRT_FLASH, firmware->size);
+	int r = hva ? image_read(firmware, 0, hva, firmware->size) : -EFAULT;
+
+	if (r)
+		fmt_print(why, why_size, "firmware '%s' can't be read (error %d); check the file", firmware->name, -r);
+	*plan = (struct arm64_plan){.entry = VIRT_FLASH, .fdt = VIRT_RAM};
+	return r;
+}
+
+static int load_kernel(struct vm *vm, const struct board_inputs *inputs, struct arm64_plan *plan, char *why, size_t why_size)
 {
 	const struct arm64_input input = {
 		.kernel = inputs->kernel, .initrd = inputs->initrd, .ram = VIRT_RAM, .ram_size = vm->config->memory};
+	int r = arm64_plan(&input, plan, why, why_size);
+
+	return r ? r : arm64_load(&input, plan, &vm->mem, why, why_size);
+}
+
+static int virt_load(struct vm *vm, const struct board_inputs *inputs, union arch_state *boot, char *why, size_t why_size)
+{
 	struct virt *board = vm->board_data;
 	struct arm64_plan plan;
-	int r = arm64_plan(&input, &plan, why, why_size);
+	int r = inputs->firmware ? load_firmware(vm, inputs->firmware, &plan, why, why_size) : load_kernel(vm, inputs, &plan, why, why_size);
 
-	if (!r)
-		r = arm64_load(&input, &plan, &vm->mem, why, why_size);
 	if (r)
 		return r;
-	r = write_tree(vm, &plan);
+	r = write_tree(vm, &plan, inputs->firmware);
 	if (r) {
 		fmt_print(why, why_size, "the device tree can't be written into guest memory (error %d); try fewer devices", -r);
 		return r;

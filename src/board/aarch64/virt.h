@@ -9,6 +9,8 @@
 #include "board/board.h"
 #include "loader/arm64.h"
 
+#define VIRT_FLASH       0x00000000u /* two banks: the firmware, then its variables */
+#define VIRT_FLASH_BANK  MIB(64)
 #define VIRT_GICD        0x08000000u
 #define VIRT_ITS         0x08080000u
 #define VIRT_GICR        0x080a0000u
@@ -45,6 +47,7 @@ struct virt_tree {
 	uint64_t memory;
 	const char *cmdline;
 	const struct arm64_plan *plan;
+	bool flash;       /* both banks are there */
 	uint8_t seed[40]; /* randomness for the kernel: 8 bytes for its place, the rest for its generator */
 };
 /* *len: bytes of the tree. -ENOSPC. */

@@ -164,6 +164,18 @@ static void add_virtio(struct fdt *fdt, unsigned count)
 	}
 }
 
+/* Two banks, each of two chips of 16 bits. */
+static void add_flash(struct fdt *fdt)
+{
+	static const uint32_t banks[] = {0, VIRT_FLASH, 0, VIRT_FLASH_BANK, 0, VIRT_FLASH + VIRT_FLASH_BANK, 0, VIRT_FLASH_BANK};
+
+	fdt_node_at(fdt, "flash", VIRT_FLASH);
+	fdt_string(fdt, "compatible", "cfi-flash");
+	fdt_cells(fdt, "reg", banks, ARRAY_SIZE(banks));
+	fdt_u32(fdt, "bank-width", 4);
+	fdt_end_node(fdt);
+}
+
 /* An entry for each slot and pin: unit address and pin of the child, then the GIC's three. */
 static void add_interrupt_map(struct fdt *fdt)
 {
@@ -244,6 +256,8 @@ int virt_build_fdt(const struct virt_tree *tree, uint8_t *buf, size_t size, size
 	add_gic(&fdt, tree->cpus);
 	add_primecells(&fdt);
 	add_fw_cfg(&fdt);
+	if (tree->flash)
+		add_flash(&fdt);
 	add_pci(&fdt);
 	add_virtio(&fdt, tree->virtio_count);
 	return fdt_finish(&fdt, len);

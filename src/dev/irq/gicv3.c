@@ -214,7 +214,7 @@ static void gicv3_reset(struct device *dev)
 		struct gic_cpu *cpu = &gic->cpus[i];
 
 		reset_bank(&cpu->local, 0xffff); /* SGIs are edges */
-		cpu->asleep = true;
+		cpu->asleep = !gic->awake;
 		gic_lpi_reset(cpu);
 		gic_cpu_reset(cpu);
 	}
@@ -262,6 +262,7 @@ int gicv3_create(struct vm *vm, const struct gicv3_config *config, struct gicv3 
 		gic->cpus[i].irq = gic->cpus[i].fiq = -1;
 		vm->vcpus[i]->intc = &gic->cpus[i];
 	}
+	gic->awake = config->awake;
 	if (config->lpis) {
 		r = gic_lpi_create(gic);
 		if (r)

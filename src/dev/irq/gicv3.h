@@ -28,6 +28,7 @@ struct gicv3;
 struct gicv3_config {
 	gpa_t distributor, redistributors;
 	bool lpis;     /* for an ITS, gicv3_its.h */
+	bool awake;    /* after a reset, too: GICR_WAKER is as secure firmware leaves it (IHI 0069 4.2), which UEFI counts on */
 	unsigned spis; /* shared interrupts: at most GICV3_MAX_SPIS, rounded up to whole registers of 32 */
 };
 

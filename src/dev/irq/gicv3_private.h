@@ -65,6 +65,7 @@ struct gicv3 {
 	struct device dev;
 	unsigned bank_count; /* of SPIs */
 	bool enabled[2];     /* GICD_CTLR.EnableGrpn */
+	bool awake;          /* processors are after a reset */
 	struct gic_bank spis[GIC_SPI_BANKS];
 	uint64_t router[GIC_SPI_BANKS * 32]; /* GICD_IROUTER */
 	uint16_t target[GIC_SPI_BANKS * 32]; /* the processor that it names, or GIC_NOBODY */

@@ -34,8 +34,10 @@ enum command {
 #define MANUFACTURER 0x89u /* Intel */
 #define DEVICE_ID    0x18u
 
-#define BUFFER_SHIFT 5
-#define BUFFER_SIZE  (1u << BUFFER_SHIFT)
+/* Of 8 bits; and of each chip of a pair. */
+#define BUFFER_SHIFT      5
+#define PAIR_BUFFER_SHIFT 6
+#define BUFFER_MAX        (2u << PAIR_BUFFER_SHIFT)
 #define QUERY_FIRST  0x10u
 #define QUERY_SIZE   0x26u /* 0x10 to 0x35 */
 
@@ -48,6 +50,7 @@ struct pflash {
 	struct device dev;
 	uint8_t *array;
 	uint64_t size;
+	bool pair;
 	uint64_t *dirty; /* a bit a block: not in the store yet */
 
 	enum expect expect;
@@ -55,8 +58,8 @@ struct pflash {
 	uint8_t status;
 	unsigned buffer_left; /* bytes that the guest still owes */
 	uint64_t buffer_at;   /* of the first one; size: none yet */
-	uint8_t buffer[BUFFER_SIZE];
-	uint32_t buffer_set;  /* a bit a byte that was given */
+	uint8_t buffer[BUFFER_MAX];
+	bool buffer_set[BUFFER_MAX]; /* the byte was given */
 	bool buffer_bad;      /* bytes of more than one line */
 
 	struct block_backend *store;
@@ -167,20 +170,28 @@ static void program(struct pflash *flash, uint64_t offset, uint8_t byte)
 
 static void erase(struct pflash *flash, uint64_t offset)
 {
-	memset(flash->array + (offset & ~(uint64_t)(PFLASH_BLOCK - 1)), 0xff, PFLASH_BLOCK);
-	changed(flash, offset);
+	const uint64_t size = flash->pair ? PFLASH_PAIR_BLOCK : PFLASH_BLOCK, first = offset & ~(size - 1);
+
+	memset(flash->array + first, 0xff, size);
+	for (uint64_t at = first; at < first + size; at += PFLASH_BLOCK)
+		changed(flash, at);
+}
+
+static unsigned buffer_size(const struct pflash *flash)
+{
+	return flash->pair ? BUFFER_MAX : 1u << BUFFER_SHIFT;
 }
 
 /* The buffer is an aligned one around the first byte given. */
 static void take_buffered(struct pflash *flash, uint64_t offset, uint8_t byte)
 {
-	const uint64_t line = offset & ~(uint64_t)(BUFFER_SIZE - 1);
+	const uint64_t line = offset & ~(uint64_t)(buffer_size(flash) - 1);
 
 	if (flash->buffer_at == flash->size)
 		flash->buffer_at = line;
 	flash->buffer_bad |= line != flash->buffer_at;
 	flash->buffer[offset - line] = byte;
-	flash->buffer_set |= 1u << (offset - line);
+	flash->buffer_set[offset - line] = true;
 	if (!--flash->buffer_left)
 		flash->expect = EXPECT_WRITE_CONFIRM;
 }
@@ -189,8 +200,8 @@ static void write_buffer(struct pflash *flash)
 {
 	if (flash->buffer_bad)
 		flash->status |= STATUS_SEQUENCE;
-	for (unsigned i = 0; i < BUFFER_SIZE && !flash->buffer_bad; i++)
-		if (flash->buffer_set & 1u << i)
+	for (unsigned i = 0; i < buffer_size(flash) && !flash->buffer_bad; i++)
+		if (flash->buffer_set[i])
 			program(flash, flash->buffer_at + i, flash->buffer[i]);
 }
 
@@ -228,6 +239,7 @@ static void take_command(struct pflash *flash, uint8_t command)
 		break;
 	case CMD_WRITE_BUFFER:
 		flash->expect = EXPECT_COUNT;
+		flash->status |= STATUS_READY; /* the buffer is there */
 		break;
 	default:
 		flash->status |= STATUS_SEQUENCE;
@@ -238,11 +250,11 @@ static void take_command(struct pflash *flash, uint8_t command)
 static void begin_buffer(struct pflash *flash, uint8_t count)
 {
 	flash->expect = EXPECT_BUFFER;
-	flash->buffer_left = count + 1u;
+	flash->buffer_left = (count + 1u) * (flash->pair ? 4 : 1); /* told in what the bus is wide */
 	flash->buffer_at = flash->size;
-	flash->buffer_set = 0;
+	memset(flash->buffer_set, 0, sizeof(flash->buffer_set));
 	flash->buffer_bad = false;
-	if (flash->buffer_left > BUFFER_SIZE) {
+	if (flash->buffer_left > buffer_size(flash)) {
 		flash->expect = EXPECT_COMMAND;
 		flash->status |= STATUS_SEQUENCE;
 	}
@@ -304,26 +316,35 @@ static uint8_t log2_of(uint64_t size)
 
 static uint8_t query(const struct pflash *flash, uint64_t offset)
 {
-	const uint64_t blocks = flash->size / PFLASH_BLOCK - 1;
+	/* Of one chip. */
+	const uint64_t size = flash->pair ? flash->size / 2 : flash->size, block = flash->pair ? PFLASH_PAIR_BLOCK / 2 : PFLASH_BLOCK;
+	const uint64_t blocks = size / block - 1;
 	const uint8_t table[QUERY_SIZE] = {
 		[0x00] = 'Q', 'R', 'Y', 0x01, 0x00, 0x31, 0x00, /* command set 0001, its own table at 0x31 */
 		[0x0b] = 0x45, 0x55,                            /* 4.5 V to 5.5 V */
 		[0x0f] = 0x07, 0x07, 0x0a,                      /* 128 us a byte or a buffer, 1 s an erase */
 		[0x13] = 0x04, 0x04, 0x04,                      /* and at most 16 times as long */
-		[0x17] = log2_of(flash->size), 0x00, 0x00,      /* 8 bits wide */
-		[0x1a] = BUFFER_SHIFT, 0x00, 0x01,              /* one kind of blocks */
-		[0x1d] = (uint8_t)blocks, (uint8_t)(blocks >> 8), PFLASH_BLOCK >> 8 & 0xff, PFLASH_BLOCK >> 16,
+		[0x17] = log2_of(size), flash->pair, 0x00,      /* 8 or 16 bits wide */
+		[0x1a] = flash->pair ? PAIR_BUFFER_SHIFT : BUFFER_SHIFT, 0x00, 0x01, /* one kind of blocks */
+		[0x1d] = (uint8_t)blocks, (uint8_t)(blocks >> 8), (uint8_t)(block >> 8), (uint8_t)(block >> 16),
 		[0x21] = 'P', 'R', 'I', '1', '0',
 	};
 
 	return offset >= QUERY_FIRST && offset < QUERY_FIRST + QUERY_SIZE ? table[offset - QUERY_FIRST] : 0;
 }
 
+/* What chips say of themselves is a byte a word of the bus: for a pair, the lower one of each half. */
 static uint8_t read_byte(const struct pflash *flash, uint64_t offset)
 {
+	if (flash->show == SHOW_ARRAY)
+		return flash->array[offset];
+	if (flash->pair && offset & 1)
+		return 0;
+	if (flash->pair)
+		offset /= 4;
 	switch (flash->show) {
 	case SHOW_ARRAY:
-		return flash->array[offset];
+		break;
 	case SHOW_STATUS:
 		return flash->status;
 	case SHOW_ID:
@@ -396,12 +417,13 @@ int pflash_create(struct vm *vm, const struct pflash_params *params)
 	struct pflash *flash;
 	int r;
 
-	if (!size || size % PFLASH_BLOCK || size > PFLASH_MAX_SIZE || (params->store && params->store->size != size))
+	if (!size || size % (params->pair ? PFLASH_PAIR_BLOCK : PFLASH_BLOCK) || size > PFLASH_MAX_SIZE || (params->store && params->store->size != size))
 		return -EINVAL;
 	flash = platform_alloc(sizeof(*flash));
 	if (!flash)
 		return -ENOMEM;
 	flash->size = size;
+	flash->pair = params->pair;
 	flash->store = params->store;
 	work_init(&flash->work, vm, write_back, flash);
 	r = fill(flash, params);

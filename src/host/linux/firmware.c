@@ -20,6 +20,8 @@ struct firmware_files firmware_find(const char *name)
 	/* It has a driver and a network stack of its own. */
 	if (!strcmp(name, "ovmf"))
 		return (struct firmware_files){.code = "/usr/share/OVMF/OVMF_CODE_4M.fd", .vars = "/usr/share/OVMF/OVMF_VARS_4M.fd"};
+	if (!strcmp(name, "aavmf"))
+		return (struct firmware_files){.code = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd", .vars = "/usr/share/AAVMF/AAVMF_VARS.fd"};
 	return (struct firmware_files){.code = name};
 }
 
