@@ -257,6 +257,17 @@ static void address_spaces(void)
 		WRITE(ttbr0_el1, (uint64_t)other1 | 5ull << 48);
 		store(21 + i, AT + 8);
 	}
+	/* Code at one address, another in each. */
+	for (unsigned n = 0; n < 2; n++)
+		data[n][16] = (0xd2800000ull | (n + 1) << 5) | 0xd65f03c0ull << 32; /* mov x0, #n + 1; ret */
+	__asm__ volatile("dsb ish\n ic ialluis\n dsb ish\n isb" ::: "memory");
+	for (unsigned i = 0; i < 100; i++) {
+		WRITE(ttbr0_el1, (uint64_t)other1 | 5ull << 48);
+		check("code of ASID 5", TRY_WITH("adr x30, 1f\n br x1", 0, AT + 128), 2);
+		WRITE(ttbr0_el1, (uint64_t)level1 | 4ull << 48);
+		check("code of ASID 4", TRY_WITH("adr x30, 1f\n br x1", 0, AT + 128), 1);
+	}
+	WRITE(ttbr0_el1, (uint64_t)other1 | 5ull << 48);
 	other3[0] = 0;
 	__asm__ volatile("dsb ishst\n tlbi aside1is, %0\n dsb ish\n isb" ::"r"(5ull << 48) : "memory");
 	load(AT + 8);

@@ -58,7 +58,7 @@ struct dbt64 {
 	bool stale;         /* the block at s.pc is no longer what memory has */
 	bool fp_live;       /* MXCSR has flags that FPSR has not: it was cleared when this was set */
 	uint32_t mxcsr_clear; /* no flags, no exceptions, to nearest */
-	uint64_t jump_tag;  /* of entries that are right now: the epoch and cpu.key */
+	uint64_t jump_tag;  /* of entries that are right now: the epoch, and in the low 16 bits cpu.key */
 	uint8_t *link;      /* the displacement of the jump by which the code was left, to be linked; or NULL */
 	const struct dbt64_block *link_from;
 	struct dbt64_jump jumps[DBT64_JUMPS];

@@ -76,7 +76,7 @@ static const uint8_t *code_at_pc(struct dbt64 *d)
 	d->cpu.s.pc = a64_branch_address(&d->cpu, d->cpu.s.pc);
 	jump = &d->jumps[d->cpu.s.pc >> 2 & (DBT64_JUMPS - 1)];
 
-	d->jump_tag = (uint64_t)a64_epoch(&d->cpu, d->cpu.s.pc) << 32 | d->cpu.key;
+	d->jump_tag = a64_epoch(&d->cpu, d->cpu.s.pc) << 16 | d->cpu.key;
 	if (jump->pc == d->cpu.s.pc && jump->tag == d->jump_tag && !d->link && !d->stale)
 		return jump->code;
 	d->stale = false;

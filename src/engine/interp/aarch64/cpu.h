@@ -61,7 +61,8 @@ struct a64_block {
 struct a64_jump_entry {
 	uint64_t pc;
 	struct a64_block *block;
-	uint32_t epoch, key;
+	uint64_t epoch;
+	uint32_t key;
 };
 
 #define A64_BLOCK_HASH 16384
@@ -94,13 +95,12 @@ struct a64_exception {
  * upper half of addresses, which address spaces share, and one for the lower half of each of the last address spaces. */
 #define A64_SPACES 16
 struct a64_epochs {
-	uint32_t last, upper, lower; /* the last that was given out; those in force */
+	uint64_t last, upper, lower; /* the last that was given out; those in force. 48 bits are never used up */
 	bool unknown;                /* TTBR0_EL1 or TTBR1_EL1 was written: `lower` is to be looked up */
 	bool split;                  /* the upper half has pages that are not global: it goes with the lower one */
 	unsigned oldest;
 	struct {
-		uint64_t ttbr0, ttbr1;
-		uint32_t lower;
+		uint64_t ttbr0, ttbr1, lower;
 	} spaces[A64_SPACES];
 	uint64_t pages[64];          /* a hashed set of the pages that code was found on */
 };
@@ -187,7 +187,7 @@ void a64_exception_return(struct a64_cpu *cpu);
 
 /* ---- epochs.c ---- */
 /* Of code that is fetched from pc. */
-uint32_t a64_epoch(struct a64_cpu *cpu, uint64_t pc);
+uint64_t a64_epoch(struct a64_cpu *cpu, uint64_t pc);
 /* Code may be elsewhere: everywhere; wherever pages are not global; on one page. */
 void a64_epochs_end(struct a64_cpu *cpu);
 void a64_epochs_end_private(struct a64_cpu *cpu);

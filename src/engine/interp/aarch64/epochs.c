@@ -6,7 +6,7 @@
 #include "base/string.h"
 #include "engine/interp/aarch64/cpu.h"
 
-static uint32_t next(struct a64_epochs *epochs)
+static uint64_t next(struct a64_epochs *epochs)
 {
 	return ++epochs->last;
 }
@@ -41,7 +41,7 @@ static void look_up(struct a64_cpu *cpu)
 	epochs->oldest = (epochs->oldest + 1) % A64_SPACES;
 }
 
-uint32_t a64_epoch(struct a64_cpu *cpu, uint64_t pc)
+uint64_t a64_epoch(struct a64_cpu *cpu, uint64_t pc)
 {
 	if (is_upper(pc) && !cpu->epochs.split)
 		return cpu->epochs.upper;
@@ -50,7 +50,6 @@ uint32_t a64_epoch(struct a64_cpu *cpu, uint64_t pc)
 	return cpu->epochs.lower;
 }
 
-/* Numbers that are used up would come again, and with them what was found under them: far away, but not out of reach. */
 void a64_epochs_end(struct a64_cpu *cpu)
 {
 	struct a64_epochs *epochs = &cpu->epochs;
